@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// vmsnap-bench: the figures of docs/performance.md, each beside its peer. bench/run.sh builds and calls it.
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "guest_image.h"
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: vmsnap-bench --guest FILE --data DIRECTORY [--old-image FILE --old-stream FILE] [--json FILE]\n"
+    "                    [--figures 12345] [--rounds N] [--quick] [--codings]\n";
+
+std::string cpu_model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+void describe_machine(const bench::Setup& setup, bench::Report& report) {
+  utsname system{};
+  ::uname(&system);
+  double loads[1] = {};
+  ::getloadavg(loads, 1);
+  char load[16];
+  std::snprintf(load, sizeof load, "%.1f", loads[0]);
+  report.machine("processor", cpu_model() + ", " + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) + " online");
+  report.machine("kernel", system.release);
+  report.machine("load before", load);
+  report.machine("guest", std::to_string(setup.guest_bytes >> 20) + " MiB");
+  report.machine("rounds", std::to_string(setup.rounds));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  const auto rest = [&] { return std::vector<std::string>(words.begin() + 1, words.end()); };
+  if (!words.empty() && words[0] == "--child-create") return bench::child_create(rest());
+  if (!words.empty() && words[0] == "--child-open") return bench::child_open(rest());
+
+  bench::Report report;
+  bench::Setup setup;
+  setup.report = &report;
+  char self[4096] = {};
+  if (::readlink("/proc/self/exe", self, sizeof self - 1) < 0) bench::die("cannot tell this program's path");
+  setup.self = self;
+  std::string figures = "12345";
+  std::string json;
+  bool codings = false;
+  bool rounds_given = false;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto value = [&]() -> const std::string& {
+      if (i + 1 == words.size()) bench::die(words[i] + " wants a value");
+      return words[++i];
+    };
+    if (words[i] == "--guest")
+      setup.guest = value();
+    else if (words[i] == "--old-image")
+      setup.old_image = value();
+    else if (words[i] == "--old-stream")
+      setup.old_stream = value();
+    else if (words[i] == "--data")
+      setup.data = value();
+    else if (words[i] == "--json")
+      json = value();
+    else if (words[i] == "--figures")
+      figures = value();
+    else if (words[i] == "--rounds")
+      setup.rounds = std::stoi(value()), rounds_given = true;
+    else if (words[i] == "--quick")
+      setup.quick = true;
+    else if (words[i] == "--codings")
+      codings = true;
+    else {
+      std::fputs(kUsage, stderr);
+      return 2;
+    }
+  }
+  if (setup.guest.empty() || setup.data.empty()) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  if (setup.quick && !rounds_given) setup.rounds = 5;
+  setup.guest_bytes = bench::file_bytes(setup.guest);
+  bench::warm_file(setup.guest);
+  describe_machine(setup, report);
+
+  if (codings) {
+    bench::print_codings(setup);
+    return 0;
+  }
+  const auto wanted = [&](char figure) { return figures.find(figure) != std::string::npos; };
+  if (wanted('1')) bench::measure_restore(setup);
+  if (wanted('2')) bench::measure_random_reads(setup);
+  if (wanted('3')) bench::measure_create(setup);
+  if (wanted('4')) bench::measure_sizes(setup);
+  if (wanted('5')) bench::measure_old_image(setup);
+  report.print(stdout);
+  if (!json.empty()) {
+    std::FILE* const file = std::fopen(json.c_str(), "w");
+    if (file == nullptr) bench::die("cannot write " + json);
+    report.write_json(file);
+    std::fclose(file);
+  }
+  return 0;
+}

@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Prints the figures of docs/performance.md, each beside its peer, measured in the same run.
+#
+#   bench/run.sh [--guest FILE] [--quick] [--codings] [--figures DIGITS] [--rounds N] [--json FILE]
+#
+#   --guest FILE      raw memory of a guest; without it, bench/guest/make-guest.sh makes 1 GiB of one, once (ten minutes)
+#   --quick           five rounds instead of nine, and less of what takes long
+#   --codings         instead, the table of codecs, levels and block sizes from which the defaults were chosen
+#   --figures DIGITS  only some: 1 restore, 2 random reads, 3 create, 4 sizes and opening, 5 old images
+#   --json FILE       the same figures as JSON
+#
+# Everything made is kept under build/: the program in build/release, images in build/bench-data ($BENCH_DATA).
+# Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 1 GB in /dev/shm.
+set -euo pipefail
+
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+build=${BENCH_BUILD:-$root/build/release}
+data=${BENCH_DATA:-$root/build/bench-data}
+guest=
+json=
+figures=12345
+arguments=()
+
+usage() {
+    sed -n '3,17s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --guest | --json | --figures | --rounds)
+            [ $# -ge 2 ] || usage
+            case $1 in
+                --guest) guest=$(realpath "$2") ;;
+                --json) json=$(realpath -m "$2") ;;
+                --figures) figures=$2 ;;
+                --rounds) arguments+=(--rounds "$2") ;;
+            esac
+            shift
+            ;;
+        --quick | --codings) arguments+=("$1") ;;
+        *) usage ;;
+    esac
+    shift
+done
+
+for tool in lz4 zstd; do
+    command -v "$tool" > /dev/null || { echo "run.sh: not installed: $tool" >&2; exit 1; }
+done
+mkdir -p "$data"
+if [ -z "$guest" ]; then
+    "$root/bench/guest/make-guest.sh" "$data" >&2
+    guest=$data/guest.raw
+fi
+
+if [ ! -f "$build/build.ninja" ]; then
+    cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release > /dev/null
+fi
+cmake --build "$build" --target vmsnap_bench make_old_image > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
+
+if [[ $figures == *5* ]]; then
+    old=$data/old-$(stat -c '%s-%Y' "$guest")
+    if [ ! -f "$old.stream" ]; then
+        echo "run.sh: making an image of the old layout" >&2
+        rm -f "$data"/old-*
+        # Every other MiB, so that the share of zeros is the guest's: the low half of a guest is full, the high half empty.
+        for ((i = 0; i < 512; ++i)); do
+            dd if="$guest" bs=1M skip=$((i * 2)) count=1 status=none
+        done > "$data/old.raw"
+        "$build/bench/make_old_image" "$data/old.raw" "$old.qcow2"
+        "$build/bench/make_old_image" --stream "$data/old.raw" "$old.part"
+        mv "$old.part" "$old.stream"
+        rm "$data/old.raw"
+    fi
+    arguments+=(--old-image "$old.qcow2" --old-stream "$old.stream")
+fi
+[ -z "$json" ] || arguments+=(--json "$json")
+exec "$build/bench/vmsnap-bench" --guest "$guest" --data "$data" --figures "$figures" "${arguments[@]}"

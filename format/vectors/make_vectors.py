@@ -1,0 +1,1460 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the files of v1/ and their MANIFEST.json: an encoder written from SPEC.md alone, that can also break each rule.
+
+    make_vectors.py            compares v1/ with what would be made; exit status 1 where they differ
+    make_vectors.py --write    writes v1/
+    make_vectors.py --listing  prints the listing and the digests of golden-example that SPEC 16 holds
+
+Files of a released version are never changed; new ones may be added. What comes out is the same on every machine, but for
+the vectors marked "compressor" in the manifest: those hold what a real compressor gave, and stand as data.
+
+The manifest, for each file: `sha256` of the file; `expected`: "ok" or "refused".
+  ok:      `digest` of the snapshot, `metadata`, `regions` with kind, name, size and `sha256` of the content; for regions too large
+           to hash (sha256 null) `pages`: [number, sha256 of the page] of each page that is not zero.
+  refused: `code`: truncated, corrupt, unsupported or limit; `also`: codes that are right as well, where SPEC leaves it open;
+           `refused_by`: the earliest of "open" (by seeking), "read" (opened, all regions read by seeking) and "check" (everything)
+           that must refuse, where later ones must too and earlier ones may; `stream`: whether a reader from front to back "must"
+           or "may" refuse; `hint`: words of the cause that decode.py gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lz4.block
+import xxhash
+import zstandard
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blake3_py import blake3  # noqa: E402
+
+FOLDER = Path(__file__).resolve().parent / "v1"
+SPEC = FOLDER.parent.parent.parent / "SPEC.md"
+LARGEST = 65536
+PAGE = 4096
+ZERO = bytes(PAGE)
+UNKNOWN = (1 << 64) - 1
+REGION, BLOCK, NODE, CLOSE, META, SEAL, CATALOG, PARENT = range(1, 9)
+MEMORY, STATE = 1, 2
+KINDS = {MEMORY: "memory", STATE: "state"}
+STORE, LZ4, ZSTD = 0, 1, 2
+
+Fields = dict[str, Any]
+Tweak = Callable[[Fields, "Build"], None]
+
+
+def xxh3(data: bytes, seed: int) -> int:
+    return int(xxhash.xxh3_64_intdigest(data, seed=seed))
+
+
+hash_page = functools.lru_cache(maxsize=None)(blake3)
+
+
+@functools.lru_cache(maxsize=None)
+def zeros(height: int) -> bytes:
+    return hash_page(ZERO) if height == 0 else hash_page(zeros(height - 1) * 2)
+
+
+class Tree:
+    """SPEC 11 over the pages of a region: at(height, i) is the digest of the pages [i, i+1) * 2^height."""
+
+    def __init__(self, pages: dict[int, bytes]) -> None:
+        self.levels = [{n: hash_page(p) for n, p in pages.items()}]
+        for height in range(40):
+            below = self.levels[-1]
+            pairs = {n // 2 for n in below}
+            self.levels.append({n: hash_page(below.get(2 * n, zeros(height)) + below.get(2 * n + 1, zeros(height))) for n in pairs})
+
+    def at(self, height: int, index: int) -> bytes:
+        return self.levels[height].get(index, zeros(height))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Payloads
+
+def zstd_frame(raw: bytes, *, descriptor: int = 0xA0, content: int | None = None, middle: bytes = b"") -> bytes:
+    """A zstd frame made by hand: for each page its bytes up to the zeros at its end, then those, or one byte repeated."""
+    out = b"\x28\xb5\x2f\xfd" + bytes([descriptor]) + middle + struct.pack("<I", len(raw) if content is None else content)
+    blocks: list[tuple[int, int, bytes]] = []
+    for start in range(0, len(raw), PAGE):
+        page = raw[start:start + PAGE]
+        if len(set(page)) == 1:
+            blocks.append((1, PAGE, page[:1]))
+            continue
+        head = page.rstrip(b"\0")
+        blocks.append((0, len(head), head))
+        if len(head) < PAGE:
+            blocks.append((1, PAGE - len(head), b"\0"))
+    for i, (kind, size, data) in enumerate(blocks):
+        out += (size << 3 | kind << 1 | (i == len(blocks) - 1)).to_bytes(3, "little") + data
+    return out
+
+
+def lz4_repeat(byte: bytes, length: int) -> bytes:
+    """An LZ4 block made by hand: one byte repeated `length` times. One literal, one match of distance 1, five literals."""
+    rest = length - 6 - 4 - 15
+    return b"\x1f" + byte + b"\x01\x00" + b"\xff" * (rest // 255) + bytes([rest % 255]) + b"\x50" + byte * 5
+
+
+def compress(codec: str, raw: bytes) -> tuple[int, bytes]:
+    """Codec number and payload. "tiny": zstd frames made by hand."""
+    if codec == "tiny":
+        payload = zstd_frame(raw)
+        number = ZSTD
+    elif codec.startswith("zstd"):
+        payload = zstandard.ZstdCompressor(level=int(codec[4:] or 3), write_content_size=True, write_checksum=False,
+                                           write_dict_id=False).compress(raw)
+        number = ZSTD
+    elif codec == "lz4":
+        payload, number = lz4.block.compress(raw, store_size=False), LZ4
+    elif codec == "lz4hc":
+        payload, number = lz4.block.compress(raw, mode="high_compression", store_size=False), LZ4
+    else:
+        payload, number = raw, STORE
+    return (number, payload) if number != STORE and len(payload) < len(raw) else (STORE, raw)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is kept
+
+def page(byte: str) -> bytes:
+    return byte.encode() * PAGE
+
+
+def fill(content: bytes) -> bytes:
+    return content.ljust(PAGE, b"\0")
+
+
+def noise(seed: int, length: int = PAGE) -> bytes:
+    return b"".join(hashlib.sha256(struct.pack("<QQ", seed, i)).digest() for i in range(-(-length // 32)))[:length]
+
+
+def prose(seed: int, length: int = PAGE) -> bytes:
+    """Words in an order that depends on `seed`: compressible, unlike for each seed."""
+    words = "guest page block region record node root close seal index copy zero raw head body check prior digest".split()
+    order = noise(seed, length)
+    return " ".join(words[b % len(words)] for b in order).encode()[:length]
+
+
+@dataclass
+class Region:
+    kind: int
+    name: str | bytes
+    pages: dict[int, bytes]
+    size: int
+    guest_page_log2: int = 12
+    placements: list[tuple[int, int, int]] = field(default_factory=list)
+    announced: bool = True
+
+    def __post_init__(self) -> None:
+        """Nothing but zeros past the end."""
+        last, rest = divmod(self.size, PAGE)
+        if rest and last in self.pages:
+            self.pages = {**self.pages, last: fill(self.pages[last][:rest])}
+
+    @property
+    def name_bytes(self) -> bytes:
+        return self.name if isinstance(self.name, bytes) else self.name.encode()
+
+
+@dataclass
+class Meta:
+    pairs: dict[str, str]
+
+
+@dataclass
+class Ancillary:
+    type: int
+    body: bytes
+
+
+Item = Region | Meta | Ancillary
+
+
+def state(name: str, content: bytes) -> Region:
+    pages = {i // PAGE: fill(content[i:i + PAGE]) for i in range(0, len(content), PAGE)}
+    return Region(STATE, name, pages, len(content))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Structures as bytes. Each takes its fields from a dict, in which a tweak may have put other values before.
+
+def pack_region(f: Fields) -> bytes:
+    out = struct.pack("<BBHIQ", f["kind"], f["guest_page_log2"], f.get("name_bytes", len(f["name"])),
+                      f.get("placement_count", len(f["placements"])), f["announced"]) + f["name"]
+    return out + b"".join(struct.pack("<QQQ", *p) for p in f["placements"])
+
+
+def pack_map(kinds: list[int]) -> bytes:
+    pairs = kinds + [0] * (len(kinds) % 2)
+    return bytes(pairs[i] | pairs[i + 1] << 4 for i in range(0, len(pairs), 2))
+
+
+def copy_of(region: int, number: int) -> int:
+    return region << 40 | number
+
+
+def pack_block(f: Fields) -> bytes:
+    packed = f["map"] if "map" in f else pack_map(f["kinds"])
+    return bytes(packed) + b"".join(struct.pack("<Q", c) for c in f["copies"]) + bytes(f["payload"])
+
+
+def pack_node(f: Fields) -> bytes:
+    present = f.get("present", sum(1 << i for i in f["entries"]))
+    return int(present).to_bytes(32, "little") + b"".join(struct.pack("<QIQ32s", *e) for _, e in sorted(f["entries"].items()))
+
+
+def pack_close(f: Fields) -> bytes:
+    return struct.pack("<QIQQ32s", f["root_offset"], f["root_bytes"], f["root_check"], f["block_records"], f["digest"])
+
+
+def pack_pair(key: bytes, value: bytes, key_bytes: int | None = None, value_bytes: int | None = None) -> bytes:
+    return struct.pack("<HI", len(key) if key_bytes is None else key_bytes,
+                       len(value) if value_bytes is None else value_bytes) + key + value
+
+
+def pack_meta(f: Fields) -> bytes:
+    return b"".join(pack_pair(*p) for p in f["pairs"])
+
+
+def pack_seal(f: Fields) -> bytes:
+    return struct.pack("<I32s", f["regions"], f["digest"])
+
+
+def pack_catalog(f: Fields) -> bytes:
+    meta = b"".join(pack_pair(*p) for p in f["pairs"])
+    out = struct.pack("<II32s", f.get("regions", len(f["entries"])), f.get("meta_bytes", len(meta)), f["digest"])
+    for region, size, close in f["entries"]:
+        out += region + struct.pack("<Q", size) + close
+    return out + meta
+
+
+PACK: dict[int, Callable[[Fields], bytes]] = {
+    REGION: pack_region, BLOCK: pack_block, NODE: pack_node, CLOSE: pack_close, META: pack_meta, SEAL: pack_seal,
+    CATALOG: pack_catalog}
+
+
+@dataclass
+class Placed:
+    """A record as it was written."""
+    name: str
+    type: int
+    offset: int
+    bytes: int
+    head_check: int
+    body: bytes
+    fields: Fields
+
+
+class Build:
+    """Writes a file. A tweak changes the fields of one structure before it is signed; `before` puts something in front of one;
+    `drop` leaves some out. Names: header, meta 0…, ancillary 0…, region R, block R B, node R L I, close R, seal, catalog, trailer."""
+
+    def __init__(self, items: list[Item], *, block_log2: int = 14, copy_window: int = 64, codec: str = "tiny", dedup: bool = True,
+                 tweaks: dict[str, Tweak] | None = None, before: dict[str, Callable[[Build], None]] | None = None,
+                 drop: tuple[str, ...] = (), features: list[tuple[int, int, str]] | None = None) -> None:
+        self.items, self.block_log2, self.copy_window, self.codec, self.dedup = items, block_log2, copy_window, codec, dedup
+        self.tweaks, self.before, self.drop = tweaks or {}, before or {}, drop
+        self.features = features or []
+        self.out = bytearray()
+        self.prior = 0
+        self.records: dict[str, Placed] = {}
+        self.order: list[Placed] = []
+        self.record_count = 0
+        self.block_ordinal = 0
+        self.raw_at: dict[bytes, tuple[int, int, int]] = {}
+        self.catalog_entries: list[tuple[bytes, int, bytes]] = []
+        self.meta: dict[bytes, tuple[Any, ...]] = {}
+        self.digests: list[bytes] = []
+        self.header_check = 0
+
+    def tweak(self, name: str, fields: Fields) -> Fields:
+        if name in self.tweaks:
+            self.tweaks[name](fields, self)
+        return fields
+
+    # Header, record, trailer
+
+    def header(self) -> None:
+        words = [sum(1 << b for w, b, _ in self.features if w == word) for word in range(3)]
+        f = self.tweak("header", {
+            "magic": bytes.fromhex("89564D530D0A1A0A"), "version": 1, "header_bytes": None, "incompatible": words[0],
+            "read_compatible": words[1], "compatible": words[2], "block_log2": self.block_log2, "page_log2": 12, "parent_depth": 0,
+            "copy_window": self.copy_window, "feature_names": None, "zero": 0,
+            "table": [(w, b, n.encode()) for w, b, n in sorted(self.features)]})
+        table = b"".join(struct.pack("<BB46s", *entry) for entry in f["table"]) + f.get("tail", b"")
+        names = len(f["table"]) if f["feature_names"] is None else f["feature_names"]
+        length = 64 + len(table) if f["header_bytes"] is None else f["header_bytes"]
+        fixed = struct.pack("<8sIIQQQBBHIII", f["magic"], f["version"], length, f["incompatible"], f["read_compatible"],
+                            f["compatible"], f["block_log2"], f["page_log2"], f["parent_depth"], f["copy_window"], names, f["zero"])
+        self.header_check = xxh3(fixed + table, 0) ^ f.get("spoil_check", 0)
+        self.out += fixed + struct.pack("<Q", self.header_check) + table
+        self.prior = self.header_check
+
+    def record(self, name: str, type_: int, fields: Fields) -> Placed:
+        if name in self.before:
+            self.before[name](self)
+        f: Fields = {"magic": b"vmsr", "type": type_, "codec": 0, "region": 0, "aux": 0, "number": 0, "prior": self.prior, **fields}
+        self.tweak(name, f)
+        body = f["body"] if "body" in f else PACK[type_](f)
+        body += f.get("tail", b"")
+        offset = len(self.out)
+        head = struct.pack("<4sBBHIIQQQ", f["magic"], f["type"], f["codec"], f["region"], f.get("body_bytes", len(body)), f["aux"],
+                           f["number"], xxh3(body, 0) ^ f.get("spoil_body_check", 0), f["prior"])
+        check = xxh3(head, offset + f.get("moved", 0)) ^ f.get("spoil_head_check", 0)
+        placed = Placed(name, f["type"], offset, f.get("body_bytes", len(body)) + 48, check, body, f)
+        if name not in self.drop:
+            self.out += head + struct.pack("<Q", check) + body
+            self.prior = f.get("prior_after", check)
+            self.records[name] = placed
+            self.order.append(placed)
+            self.record_count += 1
+        return placed
+
+    def trailer(self) -> None:
+        catalog = self.records.get("catalog") or self.order[-1]
+        f = self.tweak("trailer", {
+            "magic": bytes.fromhex("8A564D53454E440A"), "file_bytes": len(self.out) + 64, "catalog_offset": catalog.offset,
+            "catalog_bytes": catalog.bytes, "zero": 0, "catalog_check": catalog.head_check, "header_check": self.header_check,
+            "records": self.record_count})
+        raw = struct.pack("<8sQQIIQQQ", f["magic"], f["file_bytes"], f["catalog_offset"], f["catalog_bytes"], f["zero"],
+                          f["catalog_check"], f["header_check"], f["records"])
+        check = xxh3(raw, (f["catalog_offset"] + f["catalog_bytes"]) % (1 << 64)) ^ f.get("spoil_check", 0)
+        self.out += raw + struct.pack("<Q", check)
+
+    # Content
+
+    def block_fields(self, region: int, number: int, pages: list[bytes]) -> Fields:
+        first = number << self.block_log2 - 12
+        kinds: list[int] = []
+        copies: list[int] = []
+        raw = b""
+        foreign: set[tuple[int, int]] = set()
+        for i, content in enumerate(pages):
+            if content == ZERO:
+                kinds.append(0)
+                continue
+            source = self.raw_at.get(content) if self.dedup else None
+            if source is not None:
+                block = (source[0], source[1] >> self.block_log2 - 12)
+                own = block == (region, number)
+                if own or (self.block_ordinal - source[2] <= self.copy_window and len(foreign | {block}) == 1):
+                    if not own:
+                        foreign.add(block)
+                    kinds.append(4)
+                    copies.append(copy_of(source[0], source[1]))
+                    continue
+            kinds.append(2)
+            raw += content
+            self.raw_at[content] = (region, first + i, self.block_ordinal)
+        codec, payload = compress(self.codec, raw) if raw else (STORE, b"")
+        return {"codec": codec, "region": region, "aux": len(pages), "number": number, "kinds": kinds, "copies": copies,
+                "payload": payload, "raw": raw}
+
+    def region(self, index: int, region: Region) -> None:
+        opened = self.record(f"region {index}", REGION, {
+            "region": index, "kind": region.kind, "guest_page_log2": region.guest_page_log2, "name": region.name_bytes,
+            "placements": list(region.placements), "announced": region.size if region.announced else UNKNOWN})
+        body = pack_region(opened.fields)  # without a tail: what the catalog repeats
+        pages_log2 = self.block_log2 - 12
+        total = -(-region.size // PAGE)
+        blocks = -(-total // (1 << pages_log2))
+        tree = Tree({n: p for n, p in region.pages.items() if p != ZERO})
+        level = 0
+        while 256 ** (level + 1) < blocks:
+            level += 1
+        waiting: list[tuple[int, dict[int, tuple[int, int, int, bytes]]] | None] = [None] * (level + 1)
+        root: Placed | None = None
+        count = 0
+
+        def add(at_level: int, number: int, child: Placed) -> None:
+            held = waiting[at_level] or (number >> 8, {})
+            digest = tree.at(pages_log2 + 8 * at_level, number)
+            held[1][number & 255] = (child.offset, child.bytes, child.head_check, digest)
+            waiting[at_level] = held
+
+        def flush(next_block: int | None) -> None:
+            nonlocal root
+            for at_level in range(level + 1):
+                held = waiting[at_level]
+                if held is None or (next_block is not None and next_block >> 8 * (at_level + 1) == held[0]):
+                    continue
+                placed = self.record(f"node {index} {at_level} {held[0]}", NODE, {
+                    "region": index, "aux": at_level, "number": held[0], "entries": held[1]})
+                waiting[at_level] = None
+                if at_level == level:
+                    root = placed
+                else:
+                    add(at_level + 1, held[0], placed)
+
+        for number in sorted({n >> pages_log2 for n, p in region.pages.items() if p != ZERO}):
+            flush(number)
+            first = number << pages_log2
+            pages = [region.pages.get(n, ZERO) for n in range(first, min(first + (1 << pages_log2), total))]
+            placed = self.record(f"block {index} {number}", BLOCK, self.block_fields(index, number, pages))
+            self.block_ordinal += 1
+            count += 1
+            add(0, number, placed)
+        flush(None)
+        sized = opened.fields.get("size", region.size)
+        digest = blake3(body[:8] + struct.pack("<Q", sized % (1 << 64)) + body[16:] + tree.at(40, 0))
+        closed = self.record(f"close {index}", CLOSE, {
+            "region": index, "number": sized, "root_offset": root.offset if root else 0, "root_bytes": root.bytes if root else 0,
+            "root_check": root.head_check if root else 0, "block_records": count, "digest": digest})
+        self.catalog_entries.append((body, closed.fields["number"], pack_close(closed.fields)))
+        self.digests.append(closed.fields["digest"])
+
+    def build(self) -> Build:
+        self.header()
+        counts = {"region": 0, "meta": 0, "ancillary": 0}
+        for item in self.items:
+            if isinstance(item, Region):
+                self.region(counts["region"], item)
+                counts["region"] += 1
+            elif isinstance(item, Meta):
+                placed = self.record(f"meta {counts['meta']}", META, {
+                    "pairs": [(k, v) for k, v in sorted((k.encode(), v.encode()) for k, v in item.pairs.items())]})
+                self.meta.update({p[0]: p for p in placed.fields["pairs"]})
+                counts["meta"] += 1
+            else:
+                self.record(f"ancillary {counts['ancillary']}", item.type, {"body": item.body})
+                counts["ancillary"] += 1
+        sealed = self.record("seal", SEAL, {"regions": counts["region"], "digest": blake3(b"".join(self.digests))})
+        self.record("catalog", CATALOG, {
+            "digest": sealed.fields["digest"], "entries": list(self.catalog_entries),
+            "pairs": [self.meta[k] for k in sorted(self.meta)]})
+        if "trailer" in self.before:
+            self.before["trailer"](self)
+        if "trailer" not in self.drop:
+            self.trailer()
+        return self
+
+    def result(self) -> bytes:
+        return bytes(self.build().out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The vectors
+
+@dataclass
+class Vector:
+    name: str
+    data: bytes
+    entry: dict[str, Any]
+
+
+VECTORS: list[Vector] = []
+
+
+def add_vector(name: str, data: bytes, entry: dict[str, Any]) -> None:
+    assert len(data) <= LARGEST, (name, len(data))
+    assert all(v.name != name for v in VECTORS), name
+    VECTORS.append(Vector(name, data, {"file": f"{name}.vmsnap", "sha256": hashlib.sha256(data).hexdigest(), **entry}))
+
+
+def content_of(region: Region) -> dict[str, Any]:
+    out: dict[str, Any] = {"kind": KINDS[region.kind], "name": region.name_bytes.decode(), "size": region.size, "sha256": None}
+    if region.size <= 1 << 26:
+        total = -(-region.size // PAGE)
+        out["sha256"] = hashlib.sha256(b"".join(region.pages.get(i, ZERO) for i in range(total))[:region.size]).hexdigest()
+    else:
+        out["pages"] = [[n, hashlib.sha256(p).hexdigest()] for n, p in sorted(region.pages.items()) if p != ZERO]
+    return out
+
+
+def good(name: str, note: str, items: list[Item], **options: Any) -> Build:
+    build = Build(items, **options).build()
+    metadata: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, Meta):
+            metadata.update(item.pairs)
+    entry: dict[str, Any] = {"expected": "ok", "note": note, "digest": blake3(b"".join(build.digests)).hex(), "metadata": metadata,
+                             "regions": [content_of(i) for i in items if isinstance(i, Region)]}
+    if options.get("codec", "tiny") not in ("tiny", "store"):
+        entry["compressor"] = options["codec"]
+    add_vector(name, bytes(build.out), entry)
+    return build
+
+
+def refused(name: str, data: bytes, by: str, hint: str, code: str = "corrupt", also: tuple[str, ...] = (),
+            stream: str = "must") -> None:
+    entry: dict[str, Any] = {"expected": "refused", "code": code}
+    if also:
+        entry["also"] = list(also)
+    add_vector(name, data, {**entry, "refused_by": by, "stream": stream, "hint": hint})
+
+
+def put(**values: Any) -> Tweak:
+    return lambda f, build: f.update(values)
+
+
+A, B, C, D, E = (page(c) for c in "ABCDE")
+
+
+def base_items() -> list[Item]:
+    """Two regions, copies in and between blocks, zero pages, a short last page, a state, metadata: in about 1.5 KiB."""
+    return [
+        Meta({"vm.name": "base"}),
+        Region(MEMORY, "pc.ram", {0: A, 2: A, 3: B, 4: A, 5: C, 7: B, 8: fill(prose(1, 100))}, 8 * PAGE + 100,
+               placements=[(0, 0, 4 * PAGE), (1 << 32, 4 * PAGE, PAGE)]),
+        state("device", b"S" * 50),
+    ]
+
+
+def base(tweaks: dict[str, Tweak] | None = None, items: list[Item] | None = None, **options: Any) -> bytes:
+    return Build(base_items() if items is None else items, tweaks=tweaks, **options).result()
+
+
+def ram(pages: dict[int, bytes], count: int, **options: Any) -> Region:
+    return Region(MEMORY, "pc.ram", pages, count * PAGE, **options)
+
+
+def make_good() -> None:
+    good("empty", "no region, no metadata", [])
+    good("golden-example", "the example of SPEC 16", golden_items(), codec="store", copy_window=16)
+    good("one-page", "one region of one page", [ram({0: A}, 1)], codec="store")
+    good("one-byte", "one state of one byte", [state("s", b"x")], codec="store")
+    good("zero-regions", "regions of size 0 and regions of zeros: no block, no index", [
+        ram({}, 0), Region(MEMORY, "pc.bios", {}, 5 * PAGE + 1), state("none", b""), state("zeros", bytes(100)),
+        Region(MEMORY, "largest", {}, 1 << 52)])
+    mixed: dict[int, bytes] = {0: prose(1), 1: prose(2), 2: prose(1), 4: noise(3), 5: prose(4, 2000) + bytes(2096), 6: prose(2),
+                               16: prose(5), 17: prose(1), 18: prose(5), 19: B, 31: B, 48: prose(2), 49: prose(6), 50: prose(1)}
+    for codec in ("store", "lz4", "lz4hc", "zstd", "zstd19"):
+        good(f"mixed-{codec}", "zero, repeated and mixed pages; zero blocks; blocks of 64 KiB",
+             [Meta({"codec": codec}), ram(mixed, 70), state("device", prose(7, 5000))], codec=codec, block_log2=16)
+    good("mixed-tiny", "the same, small: zstd frames made by hand", base_items())
+    lz4_page = {"codec": LZ4, "payload": lz4_repeat(b"A", PAGE)}
+    good("lz4-by-hand", "an LZ4 block made by hand", [ram({0: A}, 1)], tweaks={"block 0 0": put(**lz4_page)})
+    good("noise-zstd", "a page that cannot be compressed is stored, the other block is not",
+         [ram({0: noise(1), 4: A, 5: prose(1)}, 8)], codec="zstd")
+    window = b"\x28\xb5\x2f\xfd\x80" + b"\x10" + struct.pack("<I", PAGE) + (PAGE << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"A"
+    good("zstd-window", "a zstd frame with a window descriptor, not a single segment", [ram({0: A}, 1)],
+         tweaks={"block 0 0": put(payload=window)})
+    empty_last = b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", PAGE - 256) + (PAGE << 3 | 1 << 1).to_bytes(3, "little") + b"A\x01\0\0"
+    good("zstd-empty-block", "a zstd frame whose last block is empty; content size in two bytes", [ram({0: A}, 1)],
+         tweaks={"block 0 0": put(payload=empty_last)})
+    good("several-regions", "kinds, placements, guest page sizes, one name for a memory and a state", [
+        Region(MEMORY, "pc.ram", {0: A, 100: B, 127: C}, 128 * PAGE, 12, [(0, 0, 64 * PAGE), (1 << 32, 64 * PAGE, 64 * PAGE)]),
+        Region(MEMORY, "huge", {511: D, 512: A}, 1024 * PAGE, 21, [((1 << 64) - 512 * PAGE, 512 * PAGE, 512 * PAGE)]),
+        Region(MEMORY, "largest guest page", {1: E}, 2 * PAGE, 30),
+        Region(MEMORY, "/rom@etc/acpi/tables", {0: fill(b"DSDT")}, PAGE, placements=[(0xE0000, 0, 1), (0xE0000, 1, 1)]),
+        state("pc.ram", b"a state with the name of a memory"),
+        state("device", prose(9, 9000)),
+        state("../../etc/passwd", b"a name is not a path"),
+        state("zustand-\u00e4\u00f6\u00fc-\u72b6\u614b-\U0001f40c", b"UTF-8"),
+        state("n" * 1023, b"the longest name")])
+    good("many-placements", "64 placements", [
+        Region(MEMORY, "pc.ram", {0: A}, 64 * PAGE, placements=[((64 - i) << 30, i * PAGE, PAGE - i) for i in range(64)])])
+    good("many-regions", "200 regions", [state(f"state.{i}", b"%d" % i if i % 50 == 0 else b"") for i in range(200)])
+    good("short-last-page", "regions whose last page is short; one is a copy, one is a copy's source", [
+        Region(MEMORY, "a", {0: A, 1: fill(b"tail")}, PAGE + 10), Region(MEMORY, "b", {0: fill(b"tail"), 1: C}, 2 * PAGE),
+        Region(MEMORY, "c", {4: fill(b"tail")}, 4 * PAGE + 4), Region(MEMORY, "d", {3: A}, 4 * PAGE + 1)])
+    good("unknown-size", "sizes not announced; the last block is zero in one, short in another", [
+        Region(MEMORY, "a", {0: A, 5: fill(b"tail")}, 5 * PAGE + 4, announced=False),
+        Region(MEMORY, "b", {1: B}, 30 * PAGE + 1, announced=False, placements=[(0, 0, 30 * PAGE + 1)]),
+        Region(MEMORY, "c", {}, 0, announced=False), Region(STATE, "d", {0: fill(b"state")}, 5, announced=False),
+        Region(MEMORY, "e", {0: C, 256 * 4 - 1: D, 256 * 4: E}, 256 * 4 * PAGE + 1, announced=False),
+        Region(MEMORY, "f", {0: C}, 256 * 4 * PAGE + 1, announced=False)])
+    good("odd-pages", "blocks of 1, 3 and 15 pages", [
+        Region(MEMORY, "a", {0: A}, PAGE), Region(MEMORY, "b", {0: A, 2: B}, 3 * PAGE),
+        Region(MEMORY, "c", {14: C}, 15 * PAGE), Region(MEMORY, "d", {16: D, 18: C}, 19 * PAGE)], block_log2=16)
+    blocks = 4
+    good("two-levels", "300 blocks: nodes of two levels; first and last blocks of nodes", [
+        Region(MEMORY, "pc.ram", {0: A, 255 * blocks: B, 256 * blocks: C, 299 * blocks + 3: D}, 300 * blocks * PAGE)])
+    good("two-levels-first", "more than 256 blocks, of which only the first has a record", [
+        Region(MEMORY, "pc.ram", {1: A}, 257 * blocks * PAGE)])
+    good("two-levels-last", "more than 256 blocks, of which only the last has a record", [
+        Region(MEMORY, "pc.ram", {256 * blocks: A}, 256 * blocks * PAGE + 1)])
+    good("one-level-full", "exactly 256 blocks, all with a record: copies of one page", [
+        Region(MEMORY, "pc.ram", {i * blocks: A for i in range(256)}, 256 * blocks * PAGE)], copy_window=1 << 14)
+    good("three-levels", "65537 blocks: nodes of three levels", [
+        Region(MEMORY, "pc.ram", {0: A, 65535 * blocks: B, 65536 * blocks: C}, 65537 * blocks * PAGE)])
+    good("largest-region", "2^52 bytes, of which three pages are not zero: five levels", [
+        Region(MEMORY, "pc.ram", {0: A, 1 << 39: B, (1 << 40) - 1: C}, 1 << 52)])
+    good("largest-region-largest-block", "2^52 bytes in blocks of 4 MiB", [
+        Region(MEMORY, "pc.ram", {0: A, (1 << 40) - 1: C}, 1 << 52)], block_log2=22)
+    for block_log2 in (15, 18, 22):
+        good(f"block-{block_log2}", f"blocks of 2^{block_log2} bytes", [
+            Region(MEMORY, "pc.ram", {1: A, 6: B, 7: A, 1500: C}, 1501 * PAGE - 5)], block_log2=block_log2)
+    good("ancillary", "records of unknown ancillary types, also empty and inside a region", [
+        Ancillary(128, b""), *base_items()[:2], Ancillary(200, b"between regions"), base_items()[2], Ancillary(255, noise(1, 100))],
+        before={"block 0 0": lambda b: void(b.record("x", 129, {"body": b"after REGION"})),
+                "block 0 1": lambda b: void(b.record("y", 130, {"body": b"between blocks"})),
+                "close 0": lambda b: void(b.record("z", 131, {"body": b"before CLOSE"}))})
+    good("metadata", "META given three times, keys given twice, longest key, empty value", [
+        Meta({"a": "1", "b": "2", "vm/name_x-y.z": "first"}), ram({0: A}, 1), Meta({"b": "", "c": "\u00e4\U0001f40c\n\t"}),
+        Meta({"vm/name_x-y.z": "last", "k" * 255: "v" * 3000})])
+    good("copies-only", "a block of nothing but copies", [ram({0: A, 4: A, 5: A}, 8)])
+    good("copy-window-0", "copies within a block only", [ram({0: A, 1: A, 4: A, 5: A}, 8)], copy_window=0)
+    good("copy-window-edge", "a copy from exactly copy_window BLOCK records before, across zero blocks and regions", [
+        ram({0: A, 40: B, 80: C}, 100), state("device", b"AAAA" * 1024), Region(MEMORY, "last", {0: B, 3: B}, 4 * PAGE)],
+        copy_window=3)
+    good("copy-window-largest", "the largest copy window: 2^28 bytes of blocks", [ram({0: A, 4: A}, 8)], copy_window=1 << 14)
+    good("copy-own-and-other", "copies from the own and from one other block", [ram({0: A, 1: B, 4: C, 5: B, 6: C, 7: A}, 8)])
+    features = [(1, 0, "later-thing"), (1, 63, "n" * 46), (2, 5, "another"), (2, 6, "x")]
+    good("future-compatible", "unknown features a reader may ignore, unknown ancillary types",
+         [*base_items(), Ancillary(222, b"later")], features=features)
+
+
+def void(_: Any) -> None:
+    return None
+
+
+def golden_items() -> list[Item]:
+    return [Meta({"vm.name": "tiny"}), ram({1: A, 2: A, 3: B, 4: A}, 5, placements=[(0, 0, 5 * PAGE)]),
+            state("dev", b"on\n")]
+
+
+def flip(data: bytes, at: int, bits: int = 1) -> bytes:
+    out = bytearray(data)
+    out[at] ^= bits
+    return bytes(out)
+
+
+def place(name: str, **options: Any) -> Placed:
+    """Where the base file has a record."""
+    return Build(base_items(), **options).build().records[name]
+
+
+def make_header() -> None:
+    def header(name: str, hint: str, code: str = "corrupt", also: tuple[str, ...] = (), features: Any = None, **values: Any) -> None:
+        refused(f"header-{name}", base({"header": put(**values)}, features=features), "open", hint, code, also)
+
+    header("magic", "wrong magic", also=("truncated",), magic=b"\x89VMS\r\n\x1a\r")
+    header("magic-text-mode", "wrong magic", also=("truncated",), magic=b"\x89VMS\n\x1a\n\0")
+    header("check", "check does not fit", spoil_check=1)
+    refused("header-bit", flip(base(), 44), "open", "check does not fit")
+    header("version-0", "version 0", "unsupported", version=0)
+    header("version-2", "version 2", "unsupported", version=2)
+    header("version-max", f"version {2**32 - 1}", "unsupported", version=2**32 - 1)
+    header("bytes-small", "header_bytes", header_bytes=63)
+    header("bytes-zero", "header_bytes", header_bytes=0)
+    header("bytes-large", "header_bytes", tail=bytes(48), feature_names=0)
+    header("bytes-odd", "header_bytes", tail=bytes(1))
+    header("bytes-max", "over the limit", "limit", ("corrupt",), header_bytes=2**32 - 1)
+    header("names-max", "header_bytes", "corrupt", ("limit",), feature_names=2**32 - 1)
+    header("feature-unnamed", "does not fit the feature bits", compatible=1)
+    header("feature-unset", "does not fit the feature bits", table=[(2, 0, b"name")])
+    header("feature-order", "does not fit the feature bits", compatible=3, table=[(2, 1, b"b"), (2, 0, b"a")])
+    header("feature-twice", "does not fit the feature bits", compatible=3, table=[(2, 0, b"a"), (2, 0, b"a")])
+    header("feature-word", "does not exist", compatible=1, table=[(3, 0, b"a")])
+    header("feature-bit", "does not exist", compatible=1, table=[(2, 64, b"a")])
+    header("feature-name-zero", "zero byte inside", compatible=1, table=[(2, 0, b"a\0b")])
+    for value in (0, 13, 23, 255):
+        header(f"block-log2-{value}", "block_log2", "limit", ("corrupt",), block_log2=value, copy_window=0)
+    for value in (0, 11, 16):
+        header(f"page-log2-{value}", "page_log2", also=("unsupported", "limit"), page_log2=value)
+    header("parent-depth", "parent_depth does not fit", parent_depth=1)
+    header("window", "copy_window", "limit", ("corrupt",), copy_window=(1 << 14) + 1)
+    header("window-max", "copy_window", "limit", ("corrupt",), copy_window=2**32 - 1)
+    header("reserved", "reserved field", zero=1)
+    header("future-incompatible", "'frobnicate' (incompatible bit 7)", "unsupported", features=[(0, 7, "frobnicate")])
+    header("future-incompatible-63", "incompatible bit 63", "unsupported", features=[(0, 63, "last"), (2, 1, "other")])
+    header("parent", "'parent' (incompatible bit 0)", "unsupported", features=[(0, 0, "parent")], parent_depth=1)
+    header("parent-no-depth", "parent_depth does not fit", also=("unsupported",), features=[(0, 0, "parent")])
+    header("parent-too-deep", "chain of 65 parents", "limit", ("unsupported", "corrupt"), features=[(0, 0, "parent")],
+           parent_depth=65)
+
+
+def make_trailer() -> None:
+    whole = base()
+    size = len(whole)
+
+    def trailer(name: str, hint: str, code: str = "corrupt", also: tuple[str, ...] = (), by: str = "open", **values: Any) -> None:
+        refused(f"trailer-{name}", base({"trailer": put(**values)}), by, hint, code, also)
+
+    def cut(name: str, at: int, hint: str) -> None:
+        refused(f"cut-{name}", whole[:at], "open", hint, "truncated")
+
+    catalog = place("catalog")
+    block = place("block 0 1")
+    cut("to-nothing", 0, "ends in its header")
+    cut("in-magic", 5, "no valid trailer")
+    cut("in-header", 63, "no valid trailer")
+    cut("after-header", 64, "no valid trailer")
+    cut("in-head", block.offset + 20, "no valid trailer")
+    cut("in-body", block.offset + 50, "no valid trailer")
+    cut("after-record", block.offset, "no valid trailer")
+    cut("before-catalog", catalog.offset, "no valid trailer")
+    cut("before-trailer", size - 64, "no valid trailer")
+    cut("in-trailer", size - 1, "no valid trailer")
+    refused("cut-zeros", whole[:-300] + bytes(300), "open", "no valid trailer", "truncated", ("corrupt",))
+    refused("not-a-snapshot", b"This is a text, and not a short one: it has more bytes than a header and a trailer have.\n" * 4, "open",
+            "wrong magic", "corrupt", ("truncated",))
+    either = ("corrupt",)
+    trailer("magic", "no valid trailer", "truncated", either, magic=b"\x8aVMSEND\r")
+    trailer("check", "no valid trailer", "truncated", either, spoil_check=1 << 63)
+    refused("trailer-bit", flip(whole, size - 16), "open", "no valid trailer", "truncated", either)
+    refused("trailer-byte-after", whole + b"\0", "open", "no valid trailer", "truncated", either)
+    refused("trailer-twice", whole + whole[-64:], "open", "of a file of", "corrupt", ("truncated",))
+
+    def second(b: Build) -> None:
+        b.trailer()
+
+    refused("trailer-twice-signed", base({"trailer": lambda f, b: f.update(
+        catalog_bytes=len(b.out) - b.records["catalog"].offset) if len(b.out) > size - 64 else None}, before={"trailer": second}),
+        "open", "not the catalog")
+    trailer("reserved", "reserved field", zero=1)
+    trailer("file-bytes", "of a file of", also=("truncated",), file_bytes=size + 1)
+    trailer("file-bytes-max", "over the limit", "limit", ("corrupt", "truncated"), file_bytes=2**64 - 1)
+    trailer("catalog-offset", "do not end", catalog_offset=catalog.offset - 48)
+    trailer("catalog-offset-max", "do not end", catalog_offset=2**64 - 64)
+    trailer("catalog-offset-wraps", "do not end", catalog_offset=2**64 - 2**31, catalog_bytes=(2**31 + size - 64) % 2**32)
+    trailer("catalog-offset-header", "lies in the header", also=("limit",), catalog_offset=0, catalog_bytes=size - 64)
+    trailer("catalog-bytes", "do not end", catalog_bytes=catalog.bytes + 1)
+    trailer("catalog-bytes-max", "do not end", also=("limit",), catalog_bytes=2**32 - 1)
+    trailer("catalog-bytes-zero", "too small", catalog_bytes=0, catalog_offset=size - 64)
+    seal = place("seal")
+    trailer("catalog-is-seal", "not the catalog", catalog_offset=seal.offset, catalog_bytes=size - 64 - seal.offset,
+            catalog_check=seal.head_check)
+    trailer("catalog-check", "not the catalog", catalog_check=1)
+    trailer("header-check", "another header", header_check=1)
+    trailer("records", "counts 14 records", by="check", records=14)
+    trailer("records-max", "counts", by="check", records=2**64 - 1)
+    refused("trailer-bytes-between", base(before={"trailer": lambda b: b.out.extend(b"gap.")}), "open", "do not end")
+
+
+def make_records() -> None:
+    limit_also = ("corrupt", "truncated")
+    for name, values, hint in (
+            ("magic", {"magic": b"vmsR"}, "wrong magic"), ("head-check", {"spoil_head_check": 1}, "head_check does not fit"),
+            ("body-check", {"spoil_body_check": 1}, "body_check does not fit"),
+            ("head-moved", {"moved": 4096}, "head_check does not fit")):
+        refused(f"record-{name}", base({"block 0 1": put(**values)}), "read", hint)
+    block = place("block 0 1")
+    whole = base()
+    refused("record-bit-in-head", flip(whole, block.offset + 12), "read", "head_check does not fit")
+    refused("record-bit-in-body", flip(whole, block.offset + block.bytes - 1), "read", "body_check does not fit")
+    refused("record-zeroed", whole[:block.offset] + bytes(block.bytes) + whole[block.offset + block.bytes:], "read", "wrong magic")
+    refused("record-body-zeroed", whole[:block.offset + 48] + bytes(block.bytes - 48) + whole[block.offset + block.bytes:], "read",
+            "body_check does not fit")
+    for name in ("region 0", "meta 0", "close 1", "seal"):
+        at = place(name).offset
+        refused(f"record-bit-in-{name.split()[0]}", flip(whole, at + 50), "check", "body_check does not fit")
+    refused("record-bit-in-catalog", flip(whole, place("catalog").offset + 50), "open", "body_check does not fit", stream="must")
+    for type_ in (0, 9, 127):
+        refused(f"record-type-{type_}", base(before={"seal": lambda b, t=type_: void(b.record("x", t, {"body": b""}))}), "check",
+                f"type {type_}", also=("unsupported",))
+    refused("record-type-parent", base(before={"meta 0": lambda b: void(b.record("x", PARENT, {"body": bytes(34)}))}), "check",
+            "PARENT record", also=("unsupported",))
+    refused("record-codec", base({"meta 0": put(codec=1)}), "check", "codec of the head")
+    refused("record-region", base({"meta 0": put(region=1)}), "check", "region of the head")
+    refused("record-aux", base({"seal": put(aux=1)}), "check", "aux of the head")
+    refused("record-number", base({"seal": put(number=1)}), "check", "number of the head")
+    refused("record-region-aux", base({"region 0": put(aux=1)}), "check", "aux of the head")
+    refused("record-close-aux", base({"close 0": put(aux=1)}), "check", "aux of the head")
+    refused("record-catalog-number", base({"catalog": put(number=1)}), "open", "number of the head")
+    refused("record-node-codec", base({"node 0 0 0": put(codec=1)}), "read", "codec of the head")
+    refused("record-ancillary-number", base(items=[Ancillary(128, b""), *base_items()], tweaks={"ancillary 0": put(number=1)}), "check",
+            "number of the head")
+    refused("record-ancillary-body-check", base(items=[Ancillary(128, b"x"), *base_items()],
+            tweaks={"ancillary 0": put(spoil_body_check=1)}), "check", "body_check does not fit")
+    refused("record-body-bytes-limit", base({"block 0 1": put(body_bytes=(16 << 20) + 65537)}), "read", "index entry", "corrupt",
+            ("limit", "truncated"))
+    refused("record-body-bytes-max", base({"meta 0": put(body_bytes=2**32 - 1)}), "check", "over the limit", "limit", limit_also)
+    refused("record-body-bytes-past-end", base({"meta 0": put(body_bytes=1 << 20)}), "check", "cut short", "corrupt", ("truncated",))
+    refused("record-prior", base({"block 0 1": put(prior=1)}), "check", "prior does not fit")
+    refused("record-prior-first", base({"meta 0": put(prior=0)}), "check", "prior does not fit")
+    refused("record-prior-catalog", base({"catalog": put(prior=0)}), "check", "prior does not fit")
+    refused("record-gap", base(before={"block 0 1": lambda b: b.out.extend(b"gap!")}), "check", "wrong magic")
+
+    # A record of another snapshot of the same guest: at the same place, valid in itself.
+    other = base(items=[Meta({"vm.name": "othr"}), *base_items()[1:]])
+    end = block.offset + block.bytes
+    refused("record-spliced", whole[:block.offset] + other[block.offset:end] + whole[end:], "read", "not the record that the index names")
+    meta = place("meta 0")
+    refused("record-spliced-meta", whole[:64] + other[64:meta.offset + meta.bytes] + whole[meta.offset + meta.bytes:], "check",
+            "prior does not fit")
+    first = place("block 0 0")
+    refused("record-dropped", base(drop=("block 0 2",)), "read", "forwards or to itself",
+            stream="may")
+    refused("record-copied-over", whole[:block.offset] + whole[first.offset:first.offset + first.bytes]
+            + whole[block.offset + first.bytes:], "read", "head_check does not fit")
+
+    # Order
+    def extra(type_: int, fields: Fields, name: str = "extra") -> Callable[[Build], None]:
+        return lambda b: void(b.record(name, type_, fields))
+
+    pair = {"pairs": [(b"k", b"v")]}
+    refused("order-meta-in-region", base(before={"block 0 1": extra(META, pair)}), "check", "META inside a region")
+    refused("order-meta-before-close", base(before={"close 1": extra(META, pair)}), "check", "META inside a region")
+    refused("order-meta-after-seal", base(before={"catalog": extra(META, pair)}), "check", "between SEAL and CATALOG")
+    refused("order-ancillary-after-seal", base(before={"catalog": extra(128, {"body": b""})}), "check", "between SEAL and CATALOG")
+    refused("order-ancillary-after-catalog", base(before={"trailer": extra(128, {"body": b""})}), "open", "do not end")
+    refused("order-seal-twice", base(before={"catalog": lambda b: void(
+        b.record("extra", SEAL, {"regions": 2, "digest": blake3(b"".join(b.digests))}))}), "check", "between SEAL and CATALOG")
+    refused("order-seal-missing", base(drop=("seal",)), "check", "CATALOG without SEAL")
+    refused("order-seal-in-region", base(before={"close 1": extra(SEAL, {"regions": 1, "digest": bytes(32)})}), "check",
+            "SEAL inside a region")
+    refused("order-catalog-missing", base(drop=("catalog",), tweaks={"trailer": put()}), "open", "not the catalog")
+    refused("order-catalog-twice", base(before={"catalog": lambda b: void(b.record("extra", CATALOG, {
+        "digest": b.records["seal"].fields["digest"], "entries": b.catalog_entries, "pairs": [b.meta[k] for k in sorted(b.meta)]}))}),
+        "check", "no valid trailer", "corrupt", ("truncated",))
+    refused("order-close-missing", base(drop=("close 0",)), "check", "before the region before is closed")
+    refused("order-close-missing-last", base(drop=("close 1",)), "check", "SEAL inside a region")
+    refused("order-close-outside", base(before={"region 1": lambda b: void(b.record("extra", CLOSE, dict(b.records["close 0"].fields,
+            prior=b.prior)))}), "check", "CLOSE outside of a region")
+    refused("order-block-outside", base(before={"region 1": lambda b: void(b.record("extra", BLOCK, {
+        "region": 0, "aux": 1, "number": 0, "kinds": [2], "copies": [], "payload": A}))}), "check", "BLOCK outside of a region")
+    refused("order-region-missing", base(drop=("region 1",)), "check", "BLOCK outside of a region")
+    refused("order-region-number", base({"region 0": put(region=1)}), "check", "region number 1 instead of 0")
+    refused("order-region-numbers-swapped", base({"region 0": put(region=1), "region 1": put(region=0)}), "check", "region number")
+    refused("order-block-twice", base(before={"block 0 2": lambda b: void(b.record("extra", BLOCK, dict(
+        b.records["block 0 1"].fields, prior=b.prior)))}), "check", "not strictly ascending")
+
+
+def make_regions() -> None:
+    def region(name: str, hint: str, /, code: str = "corrupt", also: tuple[str, ...] = (), which: int = 0, **values: Any) -> None:
+        refused(f"region-{name}", base({f"region {which}": put(**values)}), "open", hint, code, also)
+
+    either = ("corrupt",)
+    for kind in (0, 3, 255):
+        region(f"kind-{kind}", f"kind {kind}", also=("unsupported",), kind=kind, placements=[])
+    region("guest-page-11", "guest_page_log2 11", guest_page_log2=11)
+    region("guest-page-31", "guest_page_log2 31", also=("limit",), guest_page_log2=31)
+    region("guest-page-state", "guest_page_log2 13", which=1, guest_page_log2=13)
+    region("name-empty", "without a name", name=b"")
+    region("name-long", "over the limit", "limit", either, name=b"n" * 1024)
+    region("name-bytes-max", "over the limit", "limit", either, name_bytes=65535)
+    region("name-bytes-past-end", "too short", name_bytes=1000)
+    region("name-zero-byte", "zero byte", name=b"pc\0ram")
+    region("name-latin1", "not UTF-8", name=b"pc\xe4am.")
+    region("name-overlong", "not UTF-8", name=b"pc\xc0\xafam")
+    region("name-surrogate", "not UTF-8", name=b"p\xed\xa0\x80am")
+    region("name-past-unicode", "not UTF-8", name=b"p\xf4\x90\x80\x80a")
+    region("placements-65", "65 placements", "limit", either, placements=[(i << 20, i, 1) for i in range(65)])
+    region("placements-max", "placements are over", "limit", either, placement_count=2**32 - 1)
+    region("placements-past-end", "placement", placement_count=64)
+    region("placements-state", "state with placements", which=1, placements=[(0, 0, 1)])
+    region("placements-overlap", "overlap", placements=[(0, 0, 100), (1000, 99, 100)])
+    region("placements-same", "overlap", placements=[(0, 0, 100), (1000, 0, 100)])
+    region("placements-order", "overlap", placements=[(0, 100, 100), (1000, 0, 100)])
+    region("placement-empty", "length 0", placements=[(0, 0, 0)])
+    region("placement-address", "address space", placements=[((1 << 64) - 99, 0, 100)])
+    region("placement-past-end", "past the region's end", placements=[(0, 8 * PAGE, 101)])
+    region("placement-offset-wraps", "past the region's end", placements=[(0, (1 << 64) - 1, 2)])
+    region("placement-length-max", "past the region's end", placements=[(1, 0, (1 << 64) - 1)])
+    region("placement-wraps", "address space", placements=[((1 << 64) - 1, 0, (1 << 64) - 1)])
+    region("announced-large", "over the limit", "limit", either, announced=(1 << 52) + 1)
+    region("announced-63", "over the limit", "limit", either, announced=(1 << 63) - 1)
+    region("announced-max", "over the limit", "limit", either, announced=(1 << 64) - 2)
+    region("announced-other", "not the one announced", announced=8 * PAGE + 101)
+    region("announced-zero", "past the region's end", announced=0)
+    unknown: Fields = {"announced": UNKNOWN, "placements": []}
+    for name, size in (("large", (1 << 52) + 1), ("63", (1 << 63) - 1), ("max", (1 << 64) - 1)):
+        refused(f"region-size-{name}", base({"region 0": put(**unknown), "close 0": put(number=size)}), "open", "over the limit", "limit",
+                either)
+    refused("region-size-small", base({"region 0": put(**unknown, size=4 * PAGE)}), "check", "more block records than blocks")
+    refused("region-size-other", base({"region 0": put(**unknown, size=9 * PAGE + 1)}), "read", "wrong number of pages")
+    refused("region-size-placement", base({"region 0": put(announced=UNKNOWN, placements=[(0, 8 * PAGE, 101)])}), "open",
+            "past the region's end")
+    two = [state("same", b"1"), state("same", b"2")]
+    refused("region-name-twice", base(items=list(two)), "open", "earlier region")
+    refused("region-tail", base({"region 0": put(tail=b"\0")}), "check", "left over")
+    refused("region-body-short", base({"region 0": put(body=b"\x01\x0c\x06\x00")}), "check", "too short")
+
+
+def ram_build(pages: dict[int, bytes], count: int, tweaks: dict[str, Tweak], **options: Any) -> bytes:
+    return Build([ram(pages, count)], tweaks=tweaks, **options).result()
+
+
+def make_blocks() -> None:
+    def block(name: str, hint: str, values: Fields, *, by: str = "read", which: str = "block 0 1", stream: str = "must",
+              also: tuple[str, ...] = (), **options: Any) -> None:
+        refused(f"block-{name}", base({which: put(**values)}, **options), by, hint, also=also, stream=stream)
+
+    block("pages-0", "wrong number of pages", {"aux": 0, "map": b"", "copies": [], "payload": b"", "codec": 0})
+    block("pages-3", "wrong number of pages", {"aux": 3, "kinds": [4, 2, 0], "copies": [copy_of(0, 0)]})
+    block("pages-5", "wrong number of pages", {"aux": 5, "kinds": [4, 2, 0, 4, 0]})
+    block("pages-max", "wrong number of pages", {"aux": 2**32 - 1})
+    block("pages-last", "wrong number of pages", {"aux": 2, "kinds": [2, 0]}, which="block 0 2")
+    block("number", "another type or place", {"number": 2}, stream="must")
+    block("number-past-end", "another type or place", {"number": 3})
+    block("number-max", "another type or place", {"number": 2**64 - 1})
+    block("region", "another type or place", {"region": 1})
+    block("region-max", "another type or place", {"region": 65535})
+    block("type", "another type or place", {"type": META, "codec": 0, "region": 0, "aux": 0, "number": 0, "body": pack_pair(b"k", b"v")})
+    for kind in (1, 3, 5, 15):
+        block(f"kind-{kind}", f"page kind {kind}", {"kinds": [4, 2, kind, 4]})
+    block("unused-half", "unused half", {"map": b"\x22"}, which="block 0 2")
+    block("all-zero", "block of zero pages", {"kinds": [0, 0, 0, 0], "copies": [], "payload": b"", "codec": 0})
+    block("map-short", "too short", {"map": b"\x24", "copies": [], "payload": b"", "codec": 0})
+    block("body-empty", "too short", {"body": b""})
+    refused("block-all-zero-raw", ram_build({0: A}, 1, {"block 0 0": put(payload=zstd_frame(ZERO))}), "check", "block of zero pages",
+            stream="may")
+
+    own = copy_of(0, 0)
+    block("copy-parent", "copy of a page of the parent", {"copies": [own | 1 << 63, copy_of(0, 3)]})
+    for bit in (56, 62):
+        block(f"copy-reserved-{bit}", "reserved bits", {"copies": [own | 1 << bit, copy_of(0, 3)]})
+    block("copy-self", "not before it", {"copies": [copy_of(0, 4), copy_of(0, 3)]})
+    block("copy-forwards", "not before it", {"copies": [copy_of(0, 5), copy_of(0, 3)]})
+    block("copy-next-block", "not before it", {"copies": [copy_of(0, 8), copy_of(0, 3)]})
+    block("copy-next-region", "not before it", {"copies": [copy_of(1, 0), copy_of(0, 3)]})
+    block("copy-no-region", "not before it", {"copies": [copy_of(65535, 0), copy_of(0, 3)]})
+    block("copy-page-max", "not before it", {"copies": [copy_of(0, (1 << 40) - 1), copy_of(0, 3)]})
+    block("copy-of-zero", "not raw", {"copies": [own, copy_of(0, 1)]})
+    block("copy-of-copy", "not raw", {"copies": [own, copy_of(0, 2)]})
+    block("copy-of-copy-own", "not raw", {"copies": [own, copy_of(0, 4)]})
+    block("copy-of-zero-own", "not raw", {"copies": [own, copy_of(0, 6)]})
+    block("copy-cut-short", "too short", {"map": b"\x44\x44", "copies": [own, own], "payload": b"", "codec": 0})
+    block("copy-past-region", "not raw", {"kinds": [4], "copies": [copy_of(0, 9)], "payload": b"", "codec": 0}, which="block 1 0")
+    block("copy-past-region-far", "not raw", {"kinds": [4], "copies": [copy_of(0, (1 << 40) - 1)], "payload": b"", "codec": 0},
+          which="block 1 0")
+    refused("block-copy-of-zero-block", ram_build({8: A, 9: B}, 12, {"block 0 2": put(kinds=[2, 4, 0, 0], copies=[copy_of(0, 0)],
+            payload=zstd_frame(A))}), "read", "not raw")
+    two = {0: A, 4: B, 8: C, 9: A}
+    refused("block-copy-two-blocks", ram_build({**two, 10: B}, 12, {"block 0 2": put(
+        kinds=[2, 4, 4, 0], copies=[copy_of(0, 0), copy_of(0, 4)], payload=zstd_frame(C))}), "read", "more than one other block")
+    refused("block-copy-outside-window", ram_build(two, 12, {"header": put(copy_window=1)}), "check", "outside the copy window")
+    refused("block-copy-window-0", ram_build({0: A, 4: A}, 8, {"header": put(copy_window=0)}), "check", "outside the copy window")
+
+    # Payloads: block 0 of a region of one or two pages
+    def payload(name: str, hint: str, content: bytes, codec: int = ZSTD, pages: bytes = A, also: tuple[str, ...] = (),
+                **values: Any) -> None:
+        contents = {i: pages[i * PAGE:(i + 1) * PAGE] for i in range(len(pages) // PAGE)}
+        data = ram_build(contents, len(contents), {"block 0 0": put(payload=content, codec=codec, **values)}, dedup=False)
+        refused(f"payload-{name}", data, "read", hint, also=also)
+
+    for codec in (3, 255):
+        payload(f"codec-{codec}", f"codec {codec}", b"x" * 20, codec, also=("unsupported",))
+    payload("store-short", "instead of 4096", A[:-1], STORE)
+    payload("store-empty", "instead of 4096", b"", STORE)
+    payload("store-long", "instead of 4096", A + b"\0", STORE)
+    block("payload-without-pages", "instead of 0", {"kinds": [4, 0, 0, 0], "copies": [own], "payload": b"x", "codec": 0})
+    block("codec-without-pages-lz4", "codec without", {"kinds": [4, 0, 0, 0], "copies": [own], "payload": b"", "codec": LZ4})
+    block("codec-without-pages-zstd", "codec without", {"kinds": [4, 0, 0, 0], "copies": [own], "payload": b"", "codec": ZSTD})
+    magic = b"\x28\xb5\x2f\xfd"
+    raw_frame = magic + b"\xa0" + struct.pack("<I", PAGE) + (PAGE << 3 | 1).to_bytes(3, "little") + A
+    payload("zstd-longer", "not shorter", raw_frame)
+    # Exactly as long as what it holds: a raw block and a repeated byte that fill 4096 bytes.
+    lead = PAGE - 9 - 3 - 4
+    exact = magic + b"\xa0" + struct.pack("<I", PAGE) + (lead << 3).to_bytes(3, "little") + A[:lead]
+    exact += ((PAGE - lead) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"A"
+    assert len(exact) == PAGE
+    payload("zstd-as-long", "not shorter", exact)
+    rle = zstd_frame(A)
+    payload("zstd-empty", "not a zstd frame", b"")
+    payload("zstd-magic", "not a zstd frame", b"\x27" + rle[1:])
+    payload("zstd-old-magic", "not a zstd frame", b"\x1e\xb5\x2f\xfd" + rle[4:])
+    payload("zstd-skippable", "not a zstd frame", b"\x50\x2a\x4d\x18\0\0\0\0" + rle)
+    payload("zstd-only-skippable", "not a zstd frame", b"\x50\x2a\x4d\x18\x04\0\0\0abcd")
+    payload("zstd-tail", "after the zstd frame", rle + b"\0")
+    payload("zstd-tail-skippable", "after the zstd frame", rle + b"\x50\x2a\x4d\x18\x04\0\0\0abcd")
+    payload("zstd-tail-empty-frame", "after the zstd frame", rle + magic + b"\x20\0\x01\0\0")
+    payload("zstd-two-frames", "content size", rle + zstd_frame(B), pages=A + B)
+    payload("zstd-cut", "cut short", rle[:-1])
+    payload("zstd-cut-header", "content size", rle[:7])
+    checksum = struct.pack("<I", xxhash.xxh64_intdigest(A) & 0xFFFFFFFF)
+    payload("zstd-checksum", "with a checksum", zstd_frame(A, descriptor=0xA4) + checksum)
+    payload("zstd-dictionary", "dictionary id", zstd_frame(A, descriptor=0xA1, middle=b"\x07"))
+    payload("zstd-dictionary-zero", "dictionary id", zstd_frame(A, descriptor=0xA1, middle=b"\0"))
+    payload("zstd-reserved-bit", "reserved bit", zstd_frame(A, descriptor=0xA8))
+    payload("zstd-no-size", "without content size", magic + b"\0\x10" + rle[9:])
+    payload("zstd-size-small", "content size", zstd_frame(A), pages=A + B)
+    payload("zstd-size-large", "content size", zstd_frame(A + B))
+    payload("zstd-size-max", "content size", magic + b"\xe0" + b"\xff" * 8 + rle[9:])
+    payload("zstd-size-lies-short", "", zstd_frame(A, content=2 * PAGE), pages=A + B)
+    payload("zstd-size-lies-long", "", zstd_frame(A + B, content=PAGE))
+    payload("zstd-block-type", "reserved type", rle[:9] + (PAGE << 3 | 3 << 1 | 1).to_bytes(3, "little") + b"A")
+    payload("zstd-garbage", "", rle[:9] + (40 << 3 | 2 << 1 | 1).to_bytes(3, "little") + noise(1, 40))
+    hand = lz4_repeat(b"A", PAGE)
+    payload("lz4-longer", "not shorter", b"\xf0" + b"\xff" * 16 + bytes([4096 - 15 - 16 * 255]) + A + b"", LZ4)
+    payload("lz4-empty", "", b"", LZ4)
+    payload("lz4-short", "", lz4_repeat(b"A", PAGE - 1), LZ4)
+    payload("lz4-long", "", lz4_repeat(b"A", PAGE + 1), LZ4)
+    payload("lz4-two-pages", "", lz4_repeat(b"A", 2 * PAGE), LZ4)
+    payload("lz4-cut", "", hand[:-1], LZ4)
+    payload("lz4-tail", "", hand + b"\0", LZ4)
+    payload("lz4-offset-before", "", b"\x1f" + b"A" + b"\x02\x00" + hand[4:], LZ4)
+    payload("lz4-garbage", "", noise(2, 100), LZ4)
+
+    # Short last pages
+    dirty = fill(b"short")[:-1] + b"!"
+    short = Region(MEMORY, "pc.ram", {0: fill(b"short")}, 5)
+    refused("block-filling", Build([short], tweaks={"block 0 0": put(payload=dirty, codec=STORE)}).result(),
+            "read", "not filled up")
+    refused("block-filling-first-byte", Build([short], tweaks={"block 0 0": put(payload=zstd_frame(fill(b"short!")))}).result(), "read",
+            "not filled up")
+    copied = Region(MEMORY, "pc.ram", {0: dirty, 4: fill(b"short")}, 4 * PAGE + 5)
+    refused("block-filling-copied", Build([copied], tweaks={"block 0 1": put(kinds=[4], copies=[own], payload=b"", codec=0)}).result(),
+            "read", "not filled up")
+    source: list[Item] = [Region(MEMORY, "pc.ram", {0: fill(b"short")}, 5), Region(MEMORY, "other", {0: dirty}, PAGE)]
+    refused("block-filling-copy-source", Build(source, tweaks={
+        "block 0 0": put(payload=dirty, codec=STORE),
+        "block 1 0": put(kinds=[4], copies=[own], payload=b"", codec=0)}).result(), "read", "not filled up")
+
+
+def make_nodes() -> None:
+    def node(name: str, hint: str, values: Fields | Tweak, *, by: str = "read", which: str = "node 0 0 0", stream: str = "may",
+             **options: Any) -> None:
+        refused(f"node-{name}", base({which: put(**values) if isinstance(values, dict) else values}, **options), by, hint, stream=stream)
+
+    def entry(index: int, **values: Any) -> Tweak:
+        def change(f: Fields, build: Build) -> None:
+            names = ("offset", "bytes", "check", "digest")
+            old = dict(zip(names, f["entries"][index]))
+            new = {k: (v(build) if callable(v) else v) for k, v in values.items()}
+            f["entries"][index] = tuple((old | new)[n] for n in names)
+        return change
+
+    def at(name: str) -> Fields:
+        return {"offset": lambda b: b.records[name].offset, "bytes": lambda b: b.records[name].bytes,
+                "check": lambda b: b.records[name].head_check}
+
+    node("empty", "points to nothing", {"entries": {}})
+    node("bit-without-entry", "too short", {"present": 15})
+    node("entry-without-bit", "left over", {"present": 3})
+    node("tail", "left over", {"tail": b"\0"})
+    node("body-short", "too short", {"body": b"\x01"})
+    node("past-end", "past the region's end", lambda f, b: f["entries"].update({3: f["entries"][2]}), by="check")
+    node("past-end-255", "past the region's end", lambda f, b: f["entries"].update({255: f["entries"][2]}), by="check")
+    node("entry-missing", "present bits", lambda f, b: void(f["entries"].pop(1)), by="check")
+    node("entry-moved", "another type or place", lambda f, b: f.update(entries={0: f["entries"][0], 1: f["entries"][2], 2: f["entries"][1]}))
+    node("offset-self", "forwards or to itself", entry(1, offset=lambda b: len(b.out)))
+    node("offset-forwards", "forwards or to itself", entry(1, offset=lambda b: len(b.out) + 100))
+    node("offset-max", "forwards or to itself", entry(1, offset=2**64 - 1))
+    node("offset-header", "no record can be", entry(1, offset=0))
+    node("offset-other", "wrong magic", entry(1, offset=lambda b: b.records["block 0 1"].offset + 1))
+    node("bytes-small", "not the record", entry(1, bytes=lambda b: b.records["block 0 1"].bytes - 1))
+    node("bytes-zero", "not the record", entry(1, bytes=0))
+    node("bytes-max", "no record can be", entry(1, bytes=2**32 - 1))
+    node("check", "not the record", entry(1, check=0))
+    node("digest", "digest in a node", entry(1, digest=bytes(32)), by="check")
+    node("other-region", "another type or place", entry(0, **at("block 0 0")), which="node 1 0 0")
+    node("to-region-record", "another type or place", entry(0, **at("region 0")))
+    node("to-node", "another type or place", entry(0, **at("node 0 0 0")), which="node 1 0 0")
+    node("level", "wrong level", {"aux": 1})
+    node("level-max", "wrong level", {"aux": 2**32 - 1})
+    node("number", "another type or place", {"number": 1})
+    node("number-max", "another type or place", {"number": 2**64 - 1})
+    node("region", "another type or place", {"region": 1})
+    node("is-block", "another type or place", {"type": BLOCK})
+
+    # A node before the blocks it points to: only a reader that seeks can be led there, since `prior` cannot fit.
+    def early(b: Build) -> None:
+        pages = [A, ZERO, ZERO, ZERO]
+        fields = b.block_fields(0, 0, pages)
+        trial = Build([])
+        trial.out = bytearray(len(b.out) + 48 + 32 + 52)
+        block = trial.record("x", BLOCK, {**fields, "prior": 0})
+        placed = b.record("node early", NODE, {"region": 0, "number": 0, "entries": {0: (
+            block.offset, block.bytes, block.head_check, Tree({0: A}).at(2, 0))}})
+        b.raw_at.clear()
+        b.tweaks["block 0 0"] = put(prior=0)
+        b.tweaks["close 0"] = put(root_offset=placed.offset, root_bytes=placed.bytes, root_check=placed.head_check)
+    refused("node-before-block", ram_build({0: A}, 4, {}, before={"block 0 0": early}, drop=("node 0 0 0",)), "read",
+            "forwards or to itself")
+
+    wide = {0: A, 256 * 4: B}
+    blocks = 257 * 4
+    refused("node-missing", ram_build(wide, blocks, {"node 0 1 0": lambda f, b: void(f["entries"].pop(0))}, drop=("node 0 0 0",)), "check",
+            "node is missing", stream="may")
+    refused("node-missing-last", ram_build(wide, blocks, {"node 0 1 0": lambda f, b: void(f["entries"].pop(1))}, drop=("node 0 0 1",)),
+            "check", "node is missing", stream="may")
+    refused("node-missing-root", ram_build({0: A}, 1, {"close 0": put(root_offset=0, root_bytes=0, root_check=0)}, drop=("node 0 0 0",)),
+            "open", "without a root", stream="may")
+    refused("node-missing-root-and-count", ram_build({0: A}, 1, {"close 0": put(
+        root_offset=0, root_bytes=0, root_check=0, block_records=0)}, drop=("node 0 0 0",)), "check", "block_records is 0",
+        stream="may")
+
+    def root_of(name: str) -> Tweak:
+        return lambda f, b: f.update(root_offset=b.records[name].offset, root_bytes=b.records[name].bytes,
+                                     root_check=b.records[name].head_check)
+
+    def above(b: Build) -> None:
+        low = b.records["node 0 0 0"]
+        b.record("high", NODE, {"region": 0, "aux": 1, "number": 0, "entries": {
+            0: (low.offset, low.bytes, low.head_check, Tree({0: A}).at(10, 0))}})
+    refused("node-root-too-high", ram_build({0: A}, 1, {"close 0": root_of("high")}, before={"close 0": above}), "read", "wrong level",
+            stream="may")
+    refused("node-root-too-high-unknown-size", Build([ram({0: A}, 1, announced=False)], tweaks={"close 0": root_of("high")},
+            before={"close 0": above}).result(), "read", "wrong level", stream="may")
+    refused("node-root-too-low", ram_build({0: A}, blocks, {"close 0": root_of("node 0 0 0")}, drop=("node 0 1 0",)), "read",
+            "wrong level", stream="may")
+    refused("node-above-root", ram_build({0: A}, 1, {}, before={"close 0": above}), "check", "above the root", stream="may")
+    refused("node-twice", ram_build({0: A}, 1, {}, before={"close 0": lambda b: void(b.record("again", NODE, dict(
+        b.records["node 0 0 0"].fields, prior=b.prior)))}), "check", "node", stream="may")
+    refused("node-too-early", ram_build({0: A, 4: B}, 8, {}, before={"block 0 1": lambda b: void(b.record("early", NODE, {
+        "region": 0, "number": 0, "entries": {0: (b.records["block 0 0"].offset, b.records["block 0 0"].bytes,
+                                                  b.records["block 0 0"].head_check, Tree({0: A}).at(2, 0))}}))}), "check",
+        "block after its node", stream="may")
+
+    # The first node only after the first block of the second: everything fits but the order.
+    class Late(Build):
+        def record(self, name: str, type_: int, fields: Fields) -> Placed:
+            if name == "node 0 0 0":
+                # What it will be is known: it stands after the block, whose length does not depend on it.
+                block = Build.record(self, "block 0 256", BLOCK, self.block_fields(0, 256, [B]))
+                node = Build.record(self, name, type_, fields)
+                self.late = block
+                return node
+            if name == "block 0 256":
+                return self.late
+            return Build.record(self, name, type_, fields)
+    refused("node-too-late", Late([Region(MEMORY, "pc.ram", wide, 256 * 4 * PAGE + PAGE)]).result(), "check", "node is missing",
+            stream="may")
+    loop = {"node 0 1 0": entry(0, offset=lambda b: len(b.out))}
+    refused("node-cycle", ram_build(wide, blocks, loop), "read", "forwards or to itself", stream="may")
+    refused("node-level-skipped", ram_build({0: A}, blocks, {"node 0 1 0": entry(0, **at("block 0 0"))}), "read",
+            "another type or place", stream="may")
+    refused("node-child-of-level-0", ram_build(wide, blocks, {"node 0 0 1": entry(0, **at("node 0 0 0"))}), "read",
+            "another type or place", stream="may")
+    refused("node-same-child-twice", ram_build(wide, blocks, {"node 0 1 0": lambda f, b: f["entries"].update({1: f["entries"][0]})}),
+            "read", "another type or place", stream="may")
+
+
+def make_close() -> None:
+    def close(name: str, hint: str, by: str, values: Fields, *, which: int = 0, stream: str = "may", code: str = "corrupt",
+              also: tuple[str, ...] = ()) -> None:
+        refused(f"close-{name}", base({f"close {which}": put(**values)}), by, hint, code, also, stream)
+
+    first = place("node 0 0 0")
+    close("root-offset", "no record can be", "read", {"root_offset": 1})
+    close("root-offset-max", "no record can be", "read", {"root_offset": 2**64 - 1})
+    close("root-offset-zero", "without a root", "read", {"root_offset": 0})
+    close("root-offset-catalog", "no record can be", "read", {"root_offset": place("catalog").offset})
+    close("root-bytes", "not the record", "read", {"root_bytes": first.bytes - 1})
+    close("root-bytes-zero", "without a root", "read", {"root_bytes": 0})
+    close("root-check", "not the record", "read", {"root_check": 1})
+    close("root-other-region", "another type or place", "read", {
+        "root_offset": first.offset, "root_bytes": first.bytes, "root_check": first.head_check}, which=1)
+    close("block-records", "block_records is 2", "check", {"block_records": 2})
+    close("block-records-zero", "root without block records", "open", {"block_records": 0})
+    close("block-records-max", "more block records than blocks", "check", {"block_records": 2**64 - 1})
+    close("digest", "region's digest", "check", {"digest": bytes(32)})
+    close("tail", "not 60 bytes", "check", {"tail": b"\0"}, stream="must")
+    close("body-short", "not 60 bytes", "check", {"body": bytes(59)}, stream="must")
+    close("size", "not the one announced", "open", {"number": 8 * PAGE + 101}, stream="must")
+    close("region", "region number", "check", {"region": 1}, stream="must")
+    zero: list[Item] = [ram({}, 4)]
+    for name, values in (("offset", {"root_offset": 64}), ("bytes", {"root_bytes": 132}), ("check", {"root_check": 1})):
+        refused(f"close-zero-root-{name}", base({"close 0": put(**values)}, items=zero), "open", "root without block records", stream="may")
+    refused("close-zero-block-records", base({"close 0": put(block_records=1)}, items=zero), "open", "without a root", stream="may")
+    refused("close-zero-digest", base({"close 0": put(digest=bytes(32))}, items=zero), "check", "region's digest", stream="may")
+
+
+def make_meta_seal_catalog() -> None:
+    limit_also = ("corrupt",)
+
+    def meta(name: str, hint: str, pairs: list[tuple[Any, ...]], code: str = "corrupt", also: tuple[str, ...] = (), by: str = "open") -> None:
+        refused(f"meta-{name}", base({"meta 0": put(pairs=pairs)}), by, hint, code, also)
+
+    meta("key-empty", "empty key", [(b"", b"v")])
+    meta("key-long", "over the limit", [(b"k" * 256, b"v")], "limit", limit_also)
+    meta("key-bytes-max", "over the limit", [(b"k", b"v", 65535)], "limit", limit_also)
+    meta("key-upper", "not legal", [(b"Key", b"v")])
+    meta("key-space", "not legal", [(b"a key", b"v")])
+    meta("key-newline", "not legal", [(b"key\n", b"v")])
+    meta("key-utf8", "not legal", [("schl\u00fcssel".encode(), b"v")])
+    meta("value-zero-byte", "zero byte", [(b"k", b"a\0b")])
+    meta("value-latin1", "not UTF-8", [(b"k", b"\xe4")])
+    meta("value-bytes-limit", "over the limit", [(b"k", b"v", None, (1 << 20) + 1)], "limit", limit_also)
+    meta("value-bytes-max", "over the limit", [(b"k", b"v", None, 2**32 - 1)], "limit", limit_also)
+    meta("value-bytes-past-end", "cut short", [(b"k", b"v", None, 2)])
+    order = [(b"b", b"1"), (b"a", b"2")]
+    refused("meta-keys-order", base({"meta 0": put(pairs=order)}), "check", "not strictly ascending")
+    refused("meta-keys-twice", base({"meta 0": put(pairs=[(b"a", b"1"), (b"a", b"2")])}), "check", "not strictly ascending")
+    refused("meta-empty", base({"meta 0": put(pairs=[])}), "check", "META without a pair")
+    refused("meta-tail", base({"meta 0": put(tail=b"\0")}), "check", "too short")
+
+    def seal(name: str, hint: str, code: str = "corrupt", also: tuple[str, ...] = (), stream: str = "must", **values: Any) -> None:
+        refused(f"seal-{name}", base({"seal": put(**values)}), "check", hint, code, also, stream)
+
+    seal("regions", "counts 3 regions", regions=3)
+    seal("regions-less", "counts 1 regions", regions=1)
+    seal("regions-max", "over the limit", "limit", limit_also, regions=2**32 - 1)
+    seal("digest", "snapshot's digest", stream="may", digest=bytes(32))
+    seal("tail", "not 36 bytes", tail=b"\0")
+    seal("body-short", "not 36 bytes", body=bytes(35))
+
+    def catalog(name: str, hint: str, values: Fields | Tweak, by: str = "open", code: str = "corrupt", also: tuple[str, ...] = ()) -> None:
+        refused(f"catalog-{name}", base({"catalog": put(**values) if isinstance(values, dict) else values}), by, hint, code, also, "may")
+
+    catalog("regions-more", "", {"regions": 3})
+    catalog("regions-less", "meta_bytes", {"regions": 1})
+    catalog("regions-limit", "over the limit", {"regions": 4097}, code="limit", also=limit_also)
+    catalog("regions-max", "over the limit", {"regions": 2**32 - 1}, code="limit", also=limit_also)
+    catalog("meta-bytes-more", "meta_bytes", lambda f, b: f.update(meta_bytes=sum(len(pack_pair(*p)) for p in f["pairs"]) + 1))
+    catalog("meta-bytes-less", "meta_bytes", {"meta_bytes": 0})
+    catalog("meta-bytes-limit", "over the limit", {"meta_bytes": (4 << 20) + 1}, code="limit", also=limit_also)
+    catalog("meta-bytes-max", "over the limit", {"meta_bytes": 2**32 - 1}, code="limit", also=limit_also)
+    catalog("tail", "meta_bytes", {"tail": b"\0"})
+    catalog("body-short", "too short", {"body": bytes(39)})
+    catalog("meta-order", "not strictly ascending", {"pairs": [(b"b", b"1"), (b"a", b"2")]})
+    catalog("meta-twice", "not strictly ascending", {"pairs": [(b"a", b"1"), (b"a", b"1")]})
+    catalog("digest", "does not fit the records", {"digest": bytes(32)}, "check")
+    catalog("meta-other", "does not fit the records", {"pairs": [(b"vm.name", b"else")]}, "check")
+    catalog("meta-missing", "does not fit the records", {"pairs": []}, "check")
+
+    def change(index: int, part: int, old: bytes, new: bytes) -> Tweak:
+        def apply(f: Fields, build: Build) -> None:
+            parts = list(f["entries"][index])
+            parts[part] = parts[part].replace(old, new)
+            f["entries"][index] = tuple(parts)
+        return apply
+
+    catalog("name-other", "does not fit the records", change(0, 0, b"pc.ram", b"pc.rom"), "check")
+    catalog("name-twice", "earlier region", lambda f, b: f.update(entries=[f["entries"][0], f["entries"][0]]))
+    catalog("placement-other", "does not fit the records", change(0, 0, struct.pack("<Q", 1 << 32), struct.pack("<Q", 1 << 33)), "check")
+    catalog("region-missing", "does not fit the records", lambda f, b: f.update(entries=f["entries"][:1]), "check")
+    catalog("regions-swapped", "another type or place", lambda f, b: f.update(entries=f["entries"][::-1]), "read")
+
+    def sized(size: int) -> Tweak:
+        def apply(f: Fields, build: Build) -> None:
+            f["entries"][0] = (f["entries"][0][0], size, f["entries"][0][2])
+        return apply
+    catalog("size-other", "not the one announced", sized(8 * PAGE + 99))
+    catalog("size-max", "over the limit", sized(2**64 - 1), code="limit", also=limit_also)
+    superseded: list[Item] = [Meta({"a": "old"}), Meta({"a": "new"})]
+    refused("catalog-meta-old", base({"catalog": put(pairs=[(b"a", b"old")])}, items=superseded), "check", "does not fit the records",
+            stream="may")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# SPEC 16: the golden example byte by byte
+
+class Listing:
+    """Lines of offset, bytes and meaning, over a file that was made above."""
+
+    def __init__(self, build: Build) -> None:
+        self.data, self.at, self.lines = bytes(build.out), 0, list[str]()
+
+    def title(self, text: str) -> None:
+        self.lines.append(f"# {text}")
+
+    def take(self, size: int, meaning: str) -> bytes:
+        part = self.data[self.at:self.at + size]
+        for start in range(0, size, 16):
+            row = part[start:start + 16].hex(" ")
+            self.lines.append(f"{self.at + start:04x}  {row:<47}  {meaning if start == 0 else ''}".rstrip())
+        self.at += size
+        return part
+
+    def repeated(self, size: int, meaning: str) -> None:
+        part = self.data[self.at:self.at + size]
+        assert len(set(part)) == 1
+        self.lines.append(f"{self.at:04x}  {f'{part[0]:02x} × {size}':<47}  {meaning}")
+        self.at += size
+
+    def number(self, size: int, meaning: str) -> int:
+        value = int.from_bytes(self.data[self.at:self.at + size], "little")
+        self.take(size, meaning.replace("%x", f"0x{value:x}").replace("%", str(value)))
+        return value
+
+    def head(self, note: dict[str, str]) -> None:
+        for size, name in ((4, "magic"), (1, "type"), (1, "codec"), (2, "region"), (4, "body_bytes"), (4, "aux"), (8, "number"),
+                           (8, "body_check"), (8, "prior"), (8, "head_check")):
+            if name in ("magic", "body_check", "prior", "head_check"):
+                self.take(size, f"{name}{note.get(name, '')}")
+            else:
+                self.number(size, f"{name} %{note.get(name, '')}")
+
+    def region_body(self) -> None:
+        self.number(1, "kind %")
+        self.number(1, "guest_page_log2 %")
+        name = self.number(2, "name_bytes %")
+        placements = self.number(4, "placements %")
+        self.number(8, "announced_size %")
+        self.take(name, f"name: {self.data[self.at:self.at + name].decode()}")
+        for _ in range(placements):
+            self.number(8, "guest_address %x")
+            self.number(8, "offset %")
+            self.number(8, "length %")
+
+    def close_body(self, region: str) -> None:
+        self.number(8, "root_offset %x")
+        self.number(4, "root_bytes %")
+        self.take(8, "root_check: the node's head_check")
+        self.number(8, "block_records %")
+        self.take(32, f"digest of the region {region}")
+
+    def node_body(self, names: list[str]) -> None:
+        bits = self.data[self.at]
+        self.take(32, f"present: {bin(bits).count('1')} of 256 children")
+        for name in names:
+            self.number(8, f"offset %x: {name}")
+            self.number(4, "record_bytes %")
+            self.take(8, "head_check")
+            self.take(32, f"digest of the pages of {name}")
+
+    def pair(self) -> None:
+        key, value = struct.unpack_from("<HI", self.data, self.at)
+        self.number(2, "key_bytes %")
+        self.number(4, "value_bytes %")
+        self.take(key, f"key: {self.data[self.at:self.at + key].decode()}")
+        self.take(value, f"value: {self.data[self.at:self.at + value].decode()}")
+
+
+def listing() -> str:
+    build = Build(golden_items(), codec="store", copy_window=16).build()
+    out = Listing(build)
+    out.title("header")
+    out.take(8, "magic")
+    for size, name in ((4, "version"), (4, "header_bytes"), (8, "incompatible"), (8, "read_compatible"), (8, "compatible"),
+                       (1, "block_log2"), (1, "page_log2"), (2, "parent_depth"), (4, "copy_window"), (4, "feature_names"), (4, "zero")):
+        out.number(size, f"{name} %")
+    out.take(8, "check = XXH3(bytes 0…55, 0): there is no feature table")
+    out.title("META")
+    out.head({"type": ": META", "prior": ": the header's check", "head_check": " = XXH3(the 40 bytes before, 0x40)"})
+    out.pair()
+    out.title("REGION 0: pc.ram")
+    out.head({"type": ": REGION", "prior": ": META's head_check"})
+    out.region_body()
+    out.title("BLOCK 0 of region 0: pages 0 to 3")
+    out.head({"type": ": BLOCK", "codec": ": store", "aux": " pages", "number": ": block"})
+    out.take(2, "map: pages 0 … 3 are zero, raw, copy, raw")
+    out.take(8, "copies: page 2 is page 1 of region 0")
+    out.repeated(4096, "payload: page 1")
+    out.repeated(4096, "payload: page 3")
+    out.title("BLOCK 1 of region 0: page 4, the last")
+    out.head({"type": ": BLOCK", "codec": ": store, the payload is empty", "aux": " page", "number": ": block"})
+    out.take(1, "map: page 4 is a copy; the unused half is 0")
+    out.take(8, "copies: page 4 is page 1 of region 0")
+    out.title("NODE: the root of region 0")
+    out.head({"type": ": NODE", "aux": ": level", "number": ": node"})
+    out.node_body(["block 0", "block 1"])
+    out.title("CLOSE of region 0")
+    out.head({"type": ": CLOSE", "number": ": the region's size"})
+    out.close_body("pc.ram")
+    out.title("REGION 1: dev")
+    out.head({"type": ": REGION"})
+    out.region_body()
+    out.title("BLOCK 0 of region 1: one page, short")
+    out.head({"type": ": BLOCK", "codec": ": store", "aux": " page", "number": ": block"})
+    out.take(1, "map: page 0 is raw; the unused half is 0")
+    out.take(3, "payload: the region's 3 bytes, \"on\\n\"")
+    out.repeated(4093, "payload: filled up")
+    out.title("NODE: the root of region 1")
+    out.head({"type": ": NODE", "aux": ": level", "number": ": node"})
+    out.node_body(["block 0"])
+    out.title("CLOSE of region 1")
+    out.head({"type": ": CLOSE", "number": ": the region's size"})
+    out.close_body("dev")
+    out.title("SEAL")
+    out.head({"type": ": SEAL"})
+    out.number(4, "regions %")
+    out.take(32, "digest of the snapshot")
+    out.title("CATALOG")
+    out.head({"type": ": CATALOG"})
+    out.number(4, "regions %")
+    out.number(4, "meta_bytes %")
+    out.take(32, "digest of the snapshot")
+    for name in ("pc.ram", "dev"):
+        out.region_body()
+        out.number(8, "size %")
+        out.close_body(name)
+    out.pair()
+    out.title("trailer")
+    out.take(8, "magic")
+    out.number(8, "file_bytes %")
+    out.number(8, "catalog_offset %x")
+    out.number(4, "catalog_bytes %")
+    out.number(4, "zero %")
+    out.take(8, "catalog_check: CATALOG's head_check")
+    out.take(8, "header_check: the header's check")
+    out.number(8, "records %")
+    out.take(8, f"check = XXH3(the 56 bytes before, 0x{len(build.out) - 64:x})")
+    assert out.at == len(build.out)
+    return "\n".join(out.lines) + "\n"
+
+
+def digests() -> str:
+    """How the digests of golden-example come about."""
+    region = golden_items()[1]
+    assert isinstance(region, Region)
+    tree, build = Tree({n: p for n, p in region.pages.items() if p != ZERO}), Build(golden_items(), codec="store").build()
+    body = pack_region(build.records["region 0"].fields)
+    rows = [
+        ("Z(0) = BLAKE3(4096 × 00)", zeros(0)), ("Z(1) = BLAKE3(Z(0) + Z(0))", zeros(1)), ("Z(2) = BLAKE3(Z(1) + Z(1))", zeros(2)),
+        ("Z(40)", zeros(40)), ("a = BLAKE3(4096 × 41)", hash_page(A)), ("b = BLAKE3(4096 × 42)", hash_page(B)),
+        ("p = BLAKE3(Z(0) + a), pages 0 and 1", tree.at(1, 0)), ("q = BLAKE3(a + b), pages 2 and 3", tree.at(1, 1)),
+        ("block 0 = BLAKE3(p + q)", tree.at(2, 0)), ("r = BLAKE3(a + Z(0)), pages 4 and 5", tree.at(1, 2)),
+        ("block 1 = BLAKE3(r + Z(1))", tree.at(2, 1)), ("pages 0 to 7 = BLAKE3(block 0 + block 1)", tree.at(3, 0)),
+        ("pages 0 to 15 = BLAKE3(that + Z(3))", tree.at(4, 0)), ("T = … + Z(39): 2^40 pages", tree.at(40, 0)),
+        ("pc.ram = BLAKE3(bytes 00b1…00de + T)", blake3(body + tree.at(40, 0))), ("dev, likewise", build.digests[1]),
+        ("snapshot = BLAKE3(pc.ram + dev)", blake3(b"".join(build.digests)))]
+    return "".join(f"{name:<42}{digest.hex()}\n" for name, digest in rows)
+
+
+def make_all() -> None:
+    make_good()
+    make_header()
+    make_trailer()
+    make_records()
+    make_regions()
+    make_blocks()
+    make_nodes()
+    make_close()
+    make_meta_seal_catalog()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+def manifest() -> str:
+    lines = ",\n".join("    " + json.dumps(v.entry, ensure_ascii=True) for v in VECTORS)
+    return '{\n  "format": 1,\n  "vectors": [\n' + lines + "\n  ]\n}\n"
+
+
+def write() -> int:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.glob("*.vmsnap"):
+        if all(v.name != old.stem for v in VECTORS):
+            old.unlink()
+    for vector in VECTORS:
+        (FOLDER / f"{vector.name}.vmsnap").write_bytes(vector.data)
+    (FOLDER / "MANIFEST.json").write_text(manifest())
+    print(f"{len(VECTORS)} vectors, {sum(len(v.data) for v in VECTORS)} bytes")
+    return 0
+
+
+def compare() -> int:
+    """A vector made by a real compressor may come out otherwise with another version of it: the file that stands counts."""
+    standing = {v["file"]: v for v in json.loads((FOLDER / "MANIFEST.json").read_text())["vectors"]}
+    wrong = []
+    for vector in VECTORS:
+        name = f"{vector.name}.vmsnap"
+        path = FOLDER / name
+        data = path.read_bytes() if path.exists() else b""
+        entry = dict(vector.entry)
+        if "compressor" in entry and data != vector.data:
+            print(f"note: {name}: another version of the compressor gives other bytes")
+            entry["sha256"] = hashlib.sha256(data).hexdigest()
+        elif data != vector.data:
+            wrong.append(f"{name}: not what this script makes")
+        if standing.pop(name, None) != entry:
+            wrong.append(f"{name}: its entry in the manifest is another")
+    wrong += [f"{name}: in the manifest, but not made by this script" for name in standing]
+    spec = SPEC.read_text()
+    if listing() not in spec or digests() not in spec:
+        wrong.append("SPEC.md: section 16 does not hold the listing and the digests of golden-example")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"{len(VECTORS)} vectors: {len(wrong)} differences")
+    return 1 if wrong else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Makes or compares format/vectors/v1.")
+    parser.add_argument("--write", action="store_true", help="write the files and the manifest")
+    parser.add_argument("--listing", action="store_true", help="print the listing of golden-example for SPEC 16")
+    options = parser.parse_args()
+    if options.listing:
+        print(f"{listing()}\n{digests()}", end="")
+        return 0
+    make_all()
+    return write() if options.write else compare()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Foreign formats in and out: bytes of a VMM <-> regions, states and metadata of a snapshot.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "snap/io.h"
+#include "snap/model.h"
+#include "snap/reader.h"
+#include "snap/result.h"
+#include "snap/writer.h"
+
+#pragma GCC visibility push(default)
+namespace snap {
+
+enum class Format { kVmsnap, kRaw, kQcow2, kVmstate };
+const char* format_name(Format format);
+std::optional<Format> format_from_name(std::string_view name);
+/// By the first bytes (512 suffice); raw where nothing else fits.
+Format detect_format(std::span<const std::byte> first_bytes);
+
+/// An internal snapshot of a qcow2 image.
+struct Qcow2Snapshot {
+  std::string id;
+  std::string name;
+  std::uint64_t date_sec = 0;        ///< Unix time
+  std::uint32_t date_nsec = 0;
+  std::uint64_t vm_clock_nsec = 0;
+  std::uint64_t vm_state_bytes = 0;  ///< 0: a snapshot of the disk only
+  std::uint64_t disk_bytes = 0;      ///< virtual size of the disk
+};
+
+/// The snapshots of a qcow2 image in table order.
+Result<std::vector<Qcow2Snapshot>> list_qcow2_snapshots(RandomSource& image);
+
+struct ImportOptions {
+  /// qcow2: ID or name of the snapshot; IDs are tried first. Empty: the only one with VM state.
+  std::string snapshot;
+  /// Re-encode at once and keep the original bytes where they cannot be made again.
+  bool lossless = false;
+  const std::atomic<bool>* cancel = nullptr;
+  std::atomic<std::uint64_t>* progress = nullptr;  ///< counts bytes of the input dealt with
+  /// Threads that an import may start beside the caller's and the writer's. 0: none, all work in the caller's.
+  unsigned threads = 1;
+  /// A directory descriptor for spool files; -1: /var/tmp.
+  int spool_dir_fd = -1;
+};
+
+/// The VM state of a qcow2 image's internal snapshot (containers 1 to 3 of QEMU 0.9 … 0.12 and kvm-userspace) into a writer
+/// that has no region yet. finish() stays the caller's.
+Result<void> import_qcow2(RandomSource& image, Writer& writer, const ImportOptions& options);
+
+/// A bare VM state stream (as import_qcow2 finds it inside an image).
+Result<void> import_vmstate(RandomSource& stream, Writer& writer, const ImportOptions& options);
+
+/// Raw guest memory as one region `name`. Holes of sparse files are not read.
+Result<void> import_raw(RandomSource& memory, std::string_view name, Writer& writer, const ImportOptions& options);
+Result<void> import_raw_stream(ByteSource& memory, std::string_view name, Writer& writer, const ImportOptions& options);
+
+struct VmstateExport {
+  bool digest_known = false;   ///< the import recorded a digest of the original stream
+  bool identical = false;      ///< and what was written has it
+  std::uint64_t bytes = 0;
+};
+
+/// The original VM state stream of a snapshot made by import_qcow2 or import_vmstate.
+Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::atomic<bool>* cancel = nullptr);
+
+/// The region that is the guest's main memory: named "pc.ram", else the only or the largest memory region.
+std::optional<std::size_t> main_memory(const Reader& reader);
+
+}  // namespace snap
+#pragma GCC visibility pop

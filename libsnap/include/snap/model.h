@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a snapshot is made of: regions, states, metadata, identity.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#pragma GCC visibility push(default)
+namespace snap {
+
+inline constexpr std::uint32_t kPageBytes = 4096;
+inline constexpr std::uint64_t kUnknownSize = ~std::uint64_t{0};
+
+/// 256 bits of BLAKE3 that name content.
+struct Digest {
+  std::array<std::uint8_t, 32> bytes{};
+  friend bool operator==(const Digest&, const Digest&) = default;
+};
+std::string to_hex(const Digest& digest);
+
+enum class RegionKind : std::uint8_t { kMemory = 1, kState = 2 };
+
+/// Where the guest sees a part of a region: [guest_address, +length) is [offset, +length) of the region.
+struct Placement {
+  std::uint64_t guest_address = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  friend bool operator==(const Placement&, const Placement&) = default;
+};
+
+/// A named byte range: guest memory (a RAM block) or an opaque state (device state, a header, a recipe).
+struct RegionInfo {
+  RegionKind kind = RegionKind::kMemory;
+  std::string name;
+  std::uint64_t size = kUnknownSize;  ///< bytes; kUnknownSize only while writing
+  unsigned guest_page_log2 = 12;
+  std::vector<Placement> placements;
+};
+
+using Metadata = std::map<std::string, std::string>;
+
+enum class Codec : std::uint8_t { kStore = 0, kLz4 = 1, kZstd = 2 };
+const char* codec_name(Codec codec);
+
+}  // namespace snap
+#pragma GCC visibility pop

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Making a snapshot: one pass, front to back, on all cores, in bounded memory.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "snap/io.h"
+#include "snap/model.h"
+#include "snap/result.h"
+
+#pragma GCC visibility push(default)
+namespace snap {
+
+struct WriterOptions {
+  std::uint32_t block_bytes = 64 * 1024;  ///< a power of two, 16 KiB … 4 MiB
+  Codec codec = Codec::kZstd;
+  /// lz4: 1 fast, 2…12 HC; zstd: 1…22 and the negative levels; store: 0. kDefaultLevel: lz4 1, zstd 3.
+  int level = kDefaultLevel;
+  bool dedup = true;         ///< store a page that was stored before as a copy
+  unsigned threads = 1;      ///< worker threads; 0: all work in the caller's thread
+  /// A directory descriptor for the unlinked spool file of begin_region(kAnyOrder); -1: /var/tmp.
+  int spool_dir_fd = -1;
+
+  static constexpr int kDefaultLevel = -1000;
+};
+
+/// Whether pages of a region come in ascending order, or in any order and repeatedly (the last one wins).
+enum class PageOrder { kAscending, kAnyOrder };
+
+/// The same calls with the same bytes give the same file, whatever `threads` is. After an error every later call answers that error.
+/// One thread at a time.
+class Writer {
+ public:
+  /// The sink must outlive the writer. Nothing is written before the first region or finish().
+  static Result<std::unique_ptr<Writer>> create(ByteSink& sink, const WriterOptions& options);
+  virtual ~Writer() = default;
+
+  /// Between regions only. Keys: a-z 0-9 . _ - /. The last value of a key counts.
+  virtual Result<void> set_metadata(std::string_view key, std::string_view value) = 0;
+
+  /// Regions are written one after another. info.size may be kUnknownSize; then end_region() settles it.
+  virtual Result<void> begin_region(const RegionInfo& info, PageOrder order = PageOrder::kAscending) = 0;
+  /// kAscending: the next bytes. The data is copied.
+  virtual Result<void> write(std::span<const std::byte> bytes) = 0;
+  /// kAscending: the next `bytes` bytes are zero.
+  virtual Result<void> skip(std::uint64_t bytes) = 0;
+  /// kAscending: the next `length` bytes are those of `source` at `offset`; the workers read them themselves. The source must
+  /// stay until end_region(). Bytes past the end of the source are an error.
+  virtual Result<void> write_from(RandomSource& source, std::uint64_t offset, std::uint64_t length) = 0;
+  /// kAnyOrder: bytes at `offset` of the region, again or not. What is never written is zero.
+  virtual Result<void> write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
+  /// With a size announced, missing bytes at the end are an error in kAscending and zero in kAnyOrder.
+  virtual Result<void> end_region() = 0;
+
+  /// Writes the rest of the file; answers the snapshot's digest. Making the file durable is the caller's (AtomicFile::commit).
+  virtual Result<Digest> finish() = 0;
+
+  /// Bytes of regions taken so far, and bytes of the file written so far. From any thread.
+  virtual std::uint64_t taken_bytes() const = 0;
+  virtual std::uint64_t written_bytes() const = 0;
+};
+
+/// A whole state in one call.
+Result<void> write_state(Writer& writer, std::string_view name, std::span<const std::byte> bytes);
+
+}  // namespace snap
+#pragma GCC visibility pop

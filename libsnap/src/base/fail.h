@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Short names for the errors that parsers return.
+#pragma once
+
+#include <cerrno>
+
+#include "snap/result.h"
+
+namespace snap {
+
+inline Error fail(Code code, const char* what, std::uint64_t offset = 0, std::uint64_t detail = 0) {
+  return Error{code, 0, offset, what, detail};
+}
+inline Error corrupt(std::uint64_t offset, const char* what, std::uint64_t detail = 0) {
+  return fail(Code::kCorrupt, what, offset, detail);
+}
+inline Error truncated(std::uint64_t offset, const char* what) { return fail(Code::kTruncated, what, offset); }
+inline Error unsupported(std::uint64_t offset, const char* what, std::uint64_t detail = 0) {
+  return fail(Code::kUnsupported, what, offset, detail);
+}
+inline Error invalid(const char* what, std::uint64_t detail = 0) { return fail(Code::kInvalidArgument, what, 0, detail); }
+inline Error io_error(const char* what, std::uint64_t offset = 0, int error = errno) {
+  return Error{error == ENOMEM ? Code::kNoMemory : Code::kIo, error, offset, what, 0};
+}
+
+}  // namespace snap
+
+/// Leaves the function with the error of a Result that holds one.
+#define SNAP_TRY(expression)                       \
+  do {                                             \
+    if (auto snap_try_result = (expression); !snap_try_result) return snap_try_result.error(); \
+  } while (false)
+
+/// `variable` becomes the value of a Result, or the function is left with its error.
+#define SNAP_TRY_ASSIGN(variable, expression)                            \
+  auto variable##_result = (expression);                                 \
+  if (!variable##_result) return variable##_result.error();              \
+  auto variable = std::move(variable##_result).value()

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The body of a BLOCK record: page map, copies, payload. SPEC 7.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "format/limits.h"
+#include "image/header.h"
+#include "image/record.h"
+#include "snap/model.h"
+
+namespace snap {
+
+/// A page of a region.
+struct PageRef {
+  std::uint16_t region = 0;
+  std::uint64_t page = 0;
+  friend auto operator<=>(const PageRef&, const PageRef&) = default;
+};
+
+inline constexpr std::uint64_t encode_page_ref(PageRef ref) { return ref.page | std::uint64_t{ref.region} << 40; }
+
+/// A checked BLOCK body; refers to the body's bytes.
+class BlockView {
+ public:
+  std::uint32_t pages() const { return pages_; }
+  wire::PageKind kind(std::uint32_t page) const {
+    const unsigned byte = std::to_integer<unsigned>(map_[page / 2]);
+    return static_cast<wire::PageKind>(page % 2 == 0 ? byte & 15 : byte >> 4);
+  }
+  std::uint32_t raw_pages() const { return raw_pages_; }
+  std::uint32_t copy_count() const { return static_cast<std::uint32_t>(copies_.size() / sizeof(wire::le64)); }
+  /// The i-th copy's source.
+  PageRef copy(std::uint32_t i) const;
+  std::size_t payload_bytes() const { return std::size_t{raw_pages_} * format::kPageBytes; }
+  std::span<const std::byte> payload() const { return payload_; }
+  Codec codec() const { return codec_; }
+  /// The one other block that copies name, as (region, block); nothing where there is none.
+  const std::optional<PageRef>& source_block() const { return source_block_; }
+
+ private:
+  friend Result<BlockView> parse_block(const Record&, std::span<const std::byte>, const Header&);
+  std::uint32_t pages_ = 0;
+  std::uint32_t raw_pages_ = 0;
+  Codec codec_ = Codec::kStore;
+  std::span<const std::byte> map_;
+  std::span<const std::byte> copies_;
+  std::span<const std::byte> payload_;
+  std::optional<PageRef> source_block_;
+};
+
+/// All that can be told from the block alone; whether a copy's source is raw and in the window is the reader's.
+Result<BlockView> parse_block(const Record& record, std::span<const std::byte> body, const Header& header);
+
+inline constexpr std::size_t map_bytes(std::uint32_t pages) { return (pages + 1) / 2; }
+
+}  // namespace snap

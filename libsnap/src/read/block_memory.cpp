@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "read/block_memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+namespace snap {
+
+BlockMemory::~BlockMemory() {
+  for (const Slab& slab : slabs_) ::munmap(slab.memory, slab.bytes);
+}
+
+// The kernel makes all of a slab's pages at once: one by one, when first written, they would cost a read half as much as a
+// block's decoding. Slabs double, so that who reads little takes little.
+void BlockMemory::add_slab() {
+  const std::size_t blocks = std::clamp<std::size_t>(count_, 1, std::max<std::size_t>(1, kSlabBytes / block_bytes_));
+  slabs_.reserve(slabs_.size() + 1);
+  free_.reserve(count_ + blocks);
+  const std::size_t bytes = blocks * block_bytes_;
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  slabs_.push_back({memory, bytes});
+  for (std::size_t i = blocks; i-- > 0;) free_.push_back(static_cast<std::byte*>(memory) + i * block_bytes_);
+  count_ += blocks;
+}
+
+std::byte* BlockMemory::take() {
+  const std::lock_guard lock(mutex_);
+  if (free_.empty()) add_slab();
+  std::byte* const block = free_.back();
+  free_.pop_back();
+  return block;
+}
+
+void BlockMemory::give_back(std::byte* block) {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(block);  // add_slab() made room for all
+}
+
+}  // namespace snap

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the parts of the library that restore a snapshot reach the image behind a Reader.
+#pragma once
+
+#include "read/image.h"
+
+namespace snap {
+
+class OpenedImage {
+ public:
+  virtual ~OpenedImage() = default;
+  virtual Image& image() = 0;
+  /// The page that a copy names, 4096 bytes; refused where it is not raw in its block.
+  virtual Result<void> read_raw_page(PageRef source, std::span<std::byte> to) = 0;
+};
+
+}  // namespace snap

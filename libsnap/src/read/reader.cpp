@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snap/reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/fail.h"
+#include "codec/checksum.h"
+#include "read/block_memory.h"
+#include "read/image.h"
+#include "read/opened.h"
+
+namespace snap {
+
+namespace {
+
+/// A block's bytes: of the memory for blocks, or, for the short last one of a region, of its own.
+struct GiveBack {
+  BlockMemory* memory;  // null: its own
+  void operator()(std::byte* bytes) const {
+    if (memory != nullptr) {
+      memory->give_back(bytes);
+    } else {
+      delete[] bytes;
+    }
+  }
+};
+using BlockBytes = std::unique_ptr<std::byte, GiveBack>;
+
+BlockBytes take_bytes(std::size_t bytes, BlockMemory& memory) {
+  if (bytes == memory.block_bytes()) return {memory.take(), GiveBack{&memory}};
+  return {new std::byte[bytes], GiveBack{nullptr}};
+}
+
+/// A decoded block. Pages that are copies of other blocks' pages are filled in when first asked for.
+class Block {
+ public:
+  Block(std::uint32_t pages, BlockMemory& memory)
+      : pages_(pages), bytes_(take_bytes(std::size_t{pages} * kPageBytes, memory)), raw_(pages) {}
+
+  std::size_t memory_bytes() const { return sizeof *this + std::size_t{pages_} * (kPageBytes + 1) + pending_.size() * sizeof(PendingCopy); }
+  std::span<std::byte> bytes() { return {bytes_.get(), std::size_t{pages_} * kPageBytes}; }
+  void note_raw(std::uint32_t page) { raw_[page] = true; }
+  bool raw(std::uint64_t page) const { return page < pages_ && raw_[page]; }
+  std::vector<PendingCopy>& pending() { return pending_; }
+
+  /// Bytes of the block; `resolve(source, offset, to)` fills in the copied page at an offset of the block.
+  template <typename Resolve>
+  Result<void> copy_out(std::size_t offset, std::span<std::byte> out, Resolve resolve) {
+    if (has_pending_) {
+      const std::lock_guard lock(mutex_);
+      const std::size_t first = offset / kPageBytes;
+      const std::size_t last = (offset + out.size() - 1) / kPageBytes;
+      for (PendingCopy& copy : pending_) {
+        if (copy.page < first || copy.page > last || resolved_[copy.page]) continue;
+        const std::size_t at = std::size_t{copy.page} * kPageBytes;
+        SNAP_TRY(resolve(copy.source, at, bytes().subspan(at, kPageBytes)));
+        resolved_[copy.page] = true;
+      }
+    }
+    std::memcpy(out.data(), bytes_.get() + offset, out.size());
+    return {};
+  }
+  void seal() {
+    has_pending_ = !pending_.empty();
+    if (has_pending_) resolved_.resize(pages_);
+  }
+
+ private:
+  std::uint32_t pages_;
+  BlockBytes bytes_;
+  std::vector<bool> raw_;
+  std::vector<PendingCopy> pending_;
+  std::vector<bool> resolved_;
+  bool has_pending_ = false;
+  std::mutex mutex_;
+};
+
+using BlockPtr = std::shared_ptr<Block>;
+
+/// One block's share of a read.
+struct Piece {
+  std::size_t region = 0;
+  std::uint64_t block = 0;
+  std::size_t offset = 0;  // in the block
+  std::span<std::byte> out;
+};
+
+class ReaderImpl final : public Reader, public OpenedImage {
+ public:
+  ReaderImpl(std::unique_ptr<Image> image, std::size_t cache_bytes)
+      : image_(std::move(image)), memory_(image_->header().block_bytes()), cache_(cache_bytes, image_->header().block_bytes()) {
+    for (const CatalogRegion& region : image_->catalog().regions) infos_.push_back(region.info);
+  }
+
+  std::span<const RegionInfo> regions() const override { return infos_; }
+  RegionStats region_stats(std::size_t region) const override { return {image_->catalog().regions[region].close.block_records}; }
+  Digest region_digest(std::size_t region) const override { return image_->catalog().regions[region].close.digest; }
+  const Metadata& metadata() const override { return image_->catalog().metadata; }
+  const Digest& digest() const override { return image_->catalog().digest; }
+  std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
+  std::uint64_t file_bytes() const override { return image_->file_bytes(); }
+  Image& image() override { return *image_; }
+  Result<void> read_raw_page(PageRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source, to); }
+
+  Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
+    SNAP_TRY(in_region(region, offset, out.size()));
+    while (!out.empty()) {
+      const Piece piece = first_piece(region, offset, out);
+      SNAP_TRY(read_piece(piece));
+      offset += piece.out.size();
+      out = out.subspan(piece.out.size());
+    }
+    return {};
+  }
+
+  Result<void> read_batch(std::span<const RegionRead> batch) override {
+    std::vector<Piece> pieces;
+    for (const RegionRead& read : batch) {
+      SNAP_TRY(in_region(read.region, read.offset, read.out.size()));
+      std::uint64_t offset = read.offset;
+      for (auto out = read.out; !out.empty();) {
+        pieces.push_back(first_piece(read.region, offset, out));
+        offset += pieces.back().out.size();
+        out = out.subspan(pieces.back().out.size());
+        if (pieces.size() == batch_blocks()) SNAP_TRY(read_pieces(pieces));
+      }
+    }
+    return read_pieces(pieces);
+  }
+
+  Result<Digest> block_digest(std::size_t region, std::uint64_t block) override {
+    if (region >= infos_.size() || block >= image_->blocks(region)) return invalid("no such block");
+    SNAP_TRY_ASSIGN(entry, image_->find(region, block));
+    return entry ? entry->digest : zero_digest(image_->header().block_log2 - format::kPageLog2);
+  }
+
+  Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
+    SNAP_TRY(in_region(region, offset, 1));
+    const std::uint64_t size = infos_[region].size;
+    const unsigned log2 = image_->header().block_log2;
+    const std::uint64_t first = offset >> log2;
+    SNAP_TRY_ASSIGN(present, image_->next_present(region, first));
+    if (present != first) return Extent{offset, std::min(size, present << log2) - offset, false};
+    std::uint64_t end = first;
+    while (end == present && end < image_->blocks(region)) {
+      ++end;
+      SNAP_TRY_ASSIGN(next, image_->next_present(region, end));
+      present = next;
+    }
+    return Extent{offset, std::min(size, end << log2) - offset, true};
+  }
+
+ private:
+  using Claim = SharedCache<Block>::Claim;
+  static constexpr std::size_t kBatchBlocks = 64;
+  static constexpr std::size_t kBatchBytes = 8u << 20;
+
+  static std::uint64_t key(std::size_t region, std::uint64_t block) { return std::uint64_t{region} << 48 | block; }
+
+  Result<void> in_region(std::size_t region, std::uint64_t offset, std::uint64_t bytes) const {
+    if (region >= infos_.size()) return invalid("no such region", region);
+    if (offset > infos_[region].size || bytes > infos_[region].size - offset) return invalid("a read past the end of its region", offset);
+    return {};
+  }
+
+  std::size_t batch_blocks() const { return std::clamp<std::size_t>(kBatchBytes / image_->header().block_bytes(), 1, kBatchBlocks); }
+
+  Piece first_piece(std::size_t region, std::uint64_t offset, std::span<std::byte> out) const {
+    const std::uint64_t block_bytes = image_->header().block_bytes();
+    const std::size_t in_block = static_cast<std::size_t>(offset % block_bytes);
+    return {region, offset / block_bytes, in_block, out.first(std::min<std::size_t>(out.size(), block_bytes - in_block))};
+  }
+
+  bool whole(const Piece& piece) const {
+    return piece.offset == 0 && piece.out.size() == std::size_t{image_->pages_of(piece.region, piece.block)} * kPageBytes;
+  }
+
+  Result<void> read_piece(const Piece& piece) {
+    const std::uint64_t k = key(piece.region, piece.block);
+    SNAP_TRY_ASSIGN(cached, cache_.claim(k));
+    if (cached != nullptr) return copy_out(*cached, piece);
+    Claim claim(cache_, k);
+    auto result = load_piece(claim, piece);
+    if (!result) claim.abandon(result.error());
+    return result;
+  }
+
+  Result<void> load_piece(Claim& claim, const Piece& piece) {
+    SNAP_TRY_ASSIGN(entry, image_->find(piece.region, piece.block));
+    if (!entry) return settle_zero(claim, piece);
+    auto lease = image_->scratches().take();
+    Record record;
+    SNAP_TRY_ASSIGN(view, image_->fetch(entry->record, piece.region, piece.block, *lease, record));
+    return deliver(claim, piece, record, view, *lease);
+  }
+
+  // A zero block is not worth memory in the cache.
+  Result<void> settle_zero(Claim& claim, const Piece& piece) {
+    std::memset(piece.out.data(), 0, piece.out.size());
+    if (claim.settle()) return {};
+    auto block = std::make_shared<Block>(image_->pages_of(piece.region, piece.block), memory_);
+    std::memset(block->bytes().data(), 0, block->bytes().size());
+    claim.publish(block);
+    return {};
+  }
+
+  // From the checked record to the caller: straight where the read covers the block, else by way of the cache.
+  Result<void> deliver(Claim& claim, const Piece& piece, const Record& record, const BlockView& view, Scratch& scratch) {
+    if (whole(piece)) {
+      std::vector<PendingCopy> pending;
+      SNAP_TRY(decode_block(record, view, image_->header(), piece.out, false, scratch, pending));
+      if (!claim.settle()) {
+        auto block = std::make_shared<Block>(view.pages(), memory_);
+        std::memcpy(block->bytes().data(), piece.out.data(), piece.out.size());
+        finish_block(*block, view, pending);
+        claim.publish(block);
+      }
+      CopySource from(*this);
+      for (const PendingCopy& copy : pending) {
+        SNAP_TRY(from.copy(copy.source, piece.out.subspan(std::size_t{copy.page} * kPageBytes, kPageBytes)));
+      }
+      return {};
+    }
+    auto block = std::make_shared<Block>(view.pages(), memory_);
+    std::vector<PendingCopy> pending;
+    SNAP_TRY(decode(record, view, *block, scratch, pending));
+    finish_block(*block, view, pending);
+    claim.publish(block);
+    return copy_out(*block, piece);
+  }
+
+  // The filling of a short last page is looked at here, or, where that page is a copy of another block's, when it is resolved.
+  Result<void> decode(const Record& record, const BlockView& view, Block& block, Scratch& scratch, std::vector<PendingCopy>& pending) {
+    SNAP_TRY(decode_block(record, view, image_->header(), block.bytes(), false, scratch, pending));
+    if (!pending.empty() && pending.back().page == view.pages() - 1) return {};
+    return verify_filling(block.bytes(), record.number << image_->header().block_log2, infos_[record.region].size, record.offset);
+  }
+
+  static void finish_block(Block& block, const BlockView& view, const std::vector<PendingCopy>& pending) {
+    for (std::uint32_t page = 0; page < view.pages(); ++page) {
+      if (view.kind(page) == wire::kRaw) block.note_raw(page);
+    }
+    block.pending() = pending;
+    block.seal();
+  }
+
+  Result<void> copy_out(Block& block, const Piece& piece) {
+    CopySource from(*this);
+    return block.copy_out(piece.offset, piece.out, [&](PageRef source, std::size_t at, std::span<std::byte> to) -> Result<void> {
+      SNAP_TRY(from.copy(source, to));
+      return verify_filling(to, (piece.block << image_->header().block_log2) + at, infos_[piece.region].size, 0);
+    });
+  }
+
+  /// The pages that a block's copies name: raw in their block, so this goes no deeper. All are in one block, which is had once,
+  /// whatever the cache keeps.
+  class CopySource {
+   public:
+    explicit CopySource(ReaderImpl& reader) : reader_(reader) {}
+
+    Result<void> copy(PageRef page, std::span<std::byte> to) {
+      const std::uint32_t block_pages = reader_.image_->header().block_pages();
+      const PageRef place{page.region, page.page / block_pages};
+      if (block_ == nullptr || place != place_) {
+        SNAP_TRY_ASSIGN(block, reader_.load(place));
+        block_ = std::move(block);
+        place_ = place;
+      }
+      const std::uint64_t in_block = page.page % block_pages;
+      if (!block_->raw(in_block)) return corrupt(0, "a copy of a page that is not raw", page.page);
+      std::memcpy(to.data(), block_->bytes().data() + in_block * kPageBytes, kPageBytes);
+      return {};
+    }
+
+   private:
+    ReaderImpl& reader_;
+    BlockPtr block_;
+    PageRef place_;
+  };
+
+  // A block that copies name, as (region, block).
+  Result<BlockPtr> load(PageRef place) {
+    if (place.region >= infos_.size() || place.page >= image_->blocks(place.region)) {
+      return corrupt(0, "a copy of a page outside its region", place.page);
+    }
+    return cache_.get(key(place.region, place.page), [&]() -> Result<BlockPtr> {
+      SNAP_TRY_ASSIGN(entry, image_->find(place.region, place.page));
+      if (!entry) return corrupt(0, "a copy of a page in a block without a record", place.page);
+      auto lease = image_->scratches().take();
+      Record record;
+      SNAP_TRY_ASSIGN(view, image_->fetch(entry->record, place.region, place.page, *lease, record));
+      auto loaded = std::make_shared<Block>(view.pages(), memory_);
+      std::vector<PendingCopy> pending;
+      SNAP_TRY(decode(record, view, *loaded, *lease, pending));
+      finish_block(*loaded, view, pending);
+      return loaded;
+    });
+  }
+
+  // A batch: what is neither here nor on its way is read in one submission.
+  Result<void> read_pieces(std::vector<Piece>& pieces) {
+    std::vector<ReadRequest> requests;
+    std::vector<Bytes> buffers;
+    std::vector<std::pair<RecordRef, const Piece*>> wanted;
+    for (const Piece& piece : pieces) {
+      if (cache_.peek(key(piece.region, piece.block)) != nullptr) continue;
+      SNAP_TRY_ASSIGN(entry, image_->find(piece.region, piece.block));
+      if (entry && entry->record.record_bytes <= sizeof(wire::RecordHead) + format::kMaxBodyBytes) wanted.emplace_back(entry->record, &piece);
+    }
+    std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.first.offset < b.first.offset; });
+    wanted.erase(std::unique(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.first == b.first; }), wanted.end());
+    buffers.reserve(wanted.size());
+    for (const auto& [ref, piece] : wanted) {
+      buffers.emplace_back(ref.record_bytes);
+      requests.push_back({ref.offset, buffers.back(), 0});
+    }
+    SNAP_TRY(image_->source().read_batch(requests));
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (requests[i].done != requests[i].out.size()) return truncated(requests[i].offset + requests[i].done, "the file became shorter");
+      SNAP_TRY(read_arrived(*wanted[i].second, wanted[i].first, buffers[i]));
+    }
+    // The rest is here already, or zero, or came with a batch mate's block.
+    for (const Piece& piece : pieces) {
+      const bool done = std::any_of(wanted.begin(), wanted.end(), [&](const auto& item) { return item.second == &piece; });
+      if (!done) SNAP_TRY(read_piece(piece));
+    }
+    pieces.clear();
+    return {};
+  }
+
+  Result<void> read_arrived(const Piece& piece, const RecordRef& ref, std::span<const std::byte> bytes) {
+    const std::uint64_t k = key(piece.region, piece.block);
+    SNAP_TRY_ASSIGN(cached, cache_.claim(k));
+    if (cached != nullptr) return copy_out(*cached, piece);
+    Claim claim(cache_, k);
+    auto result = deliver_arrived(claim, piece, ref, bytes);
+    if (!result) claim.abandon(result.error());
+    return result;
+  }
+
+  Result<void> deliver_arrived(Claim& claim, const Piece& piece, const RecordRef& ref, std::span<const std::byte> bytes) {
+    Record record;
+    SNAP_TRY_ASSIGN(view, image_->view(ref, piece.region, piece.block, bytes, record));
+    auto lease = image_->scratches().take();
+    return deliver(claim, piece, record, view, *lease);
+  }
+
+  std::unique_ptr<Image> image_;
+  std::vector<RegionInfo> infos_;
+  BlockMemory memory_;
+  SharedCache<Block> cache_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderOptions& options) {
+  const std::size_t nodes = options.cache_bytes / 8;
+  SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
+  return std::unique_ptr<Reader>(std::make_unique<ReaderImpl>(std::move(image), options.cache_bytes - nodes));
+}
+
+std::optional<std::size_t> Reader::find(RegionKind kind, std::string_view name) const {
+  const auto all = regions();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].kind == kind && all[i].name == name) return i;
+  }
+  return std::nullopt;
+}
+
+Result<std::vector<std::byte>> read_state(Reader& reader, std::string_view name, std::uint64_t limit) {
+  const auto region = reader.find(RegionKind::kState, name);
+  if (!region) return fail(Code::kNotFound, "no such state");
+  const std::uint64_t size = reader.regions()[*region].size;
+  if (size > limit) return fail(Code::kLimit, "a state is larger than asked for", 0, size);
+  std::vector<std::byte> bytes(size);
+  SNAP_TRY(reader.read(*region, 0, bytes));
+  return bytes;
+}
+
+bool looks_like_snapshot(std::span<const std::byte> first_bytes) {
+  return first_bytes.size() >= sizeof wire::kHeaderMagic &&
+         std::memcmp(first_bytes.data(), wire::kHeaderMagic, sizeof wire::kHeaderMagic) == 0;
+}
+
+std::string feature_name(RandomSource& source, unsigned bit) {
+  Bytes bytes(kHeaderStart);
+  const auto got = source.read_at(0, bytes);
+  if (!got || *got != bytes.size()) return {};
+  const auto length = header_length(bytes);
+  if (!length) return {};
+  bytes.resize(*length);
+  if (const auto all = source.read_at(0, bytes); !all || *all != bytes.size()) return {};
+  for (const FeatureName& name : parse_feature_names(std::span(bytes).subspan(kHeaderStart))) {
+    if (name.word == 0 && name.bit == bit) return name.name;
+  }
+  return {};
+}
+
+}  // namespace snap

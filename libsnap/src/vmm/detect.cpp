@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "snap/import.h"
+#include "vmm/ram_regions.h"
+
+namespace snap {
+namespace {
+
+struct KnownFormat {
+  Format format;
+  const char* name;
+  std::string_view magic;
+};
+constexpr std::array<KnownFormat, 4> kFormats = {{
+    {Format::kVmsnap, "vmsnap", std::string_view("\x89VMS\r\n\x1a\n", 8)},
+    {Format::kRaw, "raw", ""},
+    {Format::kQcow2, "qcow2", "QFI\xfb"},
+    {Format::kVmstate, "vmstate", "QEVM"},
+}};
+
+}  // namespace
+
+const char* format_name(Format format) {
+  for (const KnownFormat& known : kFormats) {
+    if (known.format == format) return known.name;
+  }
+  return "";
+}
+
+std::optional<Format> format_from_name(std::string_view name) {
+  for (const KnownFormat& known : kFormats) {
+    if (known.name == name) return known.format;
+  }
+  return std::nullopt;
+}
+
+Format detect_format(std::span<const std::byte> first_bytes) {
+  for (const KnownFormat& known : kFormats) {
+    const std::string_view magic = known.magic;
+    if (magic.empty() || first_bytes.size() < magic.size()) continue;
+    if (std::memcmp(first_bytes.data(), magic.data(), magic.size()) == 0) return known.format;
+  }
+  return Format::kRaw;
+}
+
+std::optional<std::size_t> main_memory(const Reader& reader) {
+  if (reader.find(RegionKind::kMemory, kSurplusRamName)) return std::nullopt;
+  if (const auto named = reader.find(RegionKind::kMemory, "pc.ram")) return named;
+  const auto regions = reader.regions();
+  std::optional<std::size_t> largest;
+  for (std::size_t index = 0; index < regions.size(); ++index) {
+    if (regions[index].kind != RegionKind::kMemory) continue;
+    if (!largest || regions[index].size > regions[*largest].size) largest = index;
+  }
+  return largest;
+}
+
+}  // namespace snap

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// A job: neighbouring blocks of a region on their way from bytes to records. The unit of work of a writer's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "codec/codec.h"
+#include "image/header.h"
+#include "image/record.h"
+#include "snap/io.h"
+#include "write/dedup.h"
+
+namespace snap {
+
+/// Jobs are as large as this, or one block.
+inline constexpr std::size_t kJobBytes = 512 * 1024;
+
+/// Memory that is not cleared first.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t bytes) : bytes_(new std::byte[bytes]), size_(bytes) {}
+  std::byte* data() { return bytes_.get(); }
+  std::span<std::byte> span() { return {bytes_.get(), size_}; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t size_;
+};
+
+class Job {
+ public:
+  Job(const Header& header, Codec codec);
+
+  /// A block on its way; those that are all zero get no record.
+  struct Block {
+    bool present = false;
+    Record record;              // offset, prior and head_check come at the end
+    std::size_t out_offset = 0;  // of the record in out()
+    Digest digest;
+  };
+
+  std::size_t capacity() const { return data_.size(); }
+  std::span<Block> blocks() { return blocks_; }
+  /// The record's bytes, its head still to be encoded.
+  std::span<std::byte> record_bytes(const Block& block) { return out_.span().subspan(block.out_offset, block.record.record_bytes()); }
+  /// All records of the job, which follow each other.
+  std::span<const std::byte> out() { return out_.span().first(out_bytes_); }
+
+  /// The job is to hold bytes from `offset` of the region on: those appended or kept, or those of a source.
+  void start(std::uint16_t region, std::uint64_t offset);
+  std::size_t filled() const { return std::size_t{pages_} * kPageBytes + open_bytes_; }
+  void append(std::span<const std::byte> bytes);
+  void append_zeros(std::size_t count);
+  /// Memory for the next `bytes` bytes, of which keep() takes over as many as have been put there.
+  std::span<std::byte> room(std::size_t bytes) { return {end_ + open_bytes_, bytes}; }
+  void keep(std::size_t bytes);
+  /// Nothing is appended then; prepare() reads.
+  void read_from(RandomSource& source, std::uint64_t offset, std::size_t bytes);
+
+  // The stages, in this order. find_copies of all jobs runs in job order; the others run in any.
+  Result<void> prepare();
+  void find_copies(DedupTable& table, std::uint64_t& records);
+  Result<void> compress(Compressor& compressor);
+
+  /// Whether prepare() found a page that is not zero.
+  bool has_pages() const { return !raw_.empty(); }
+
+  std::uint64_t sequence = 0;
+
+ private:
+  struct Cursor {  // in raw_ and copies_
+    std::size_t raw = 0;
+    std::size_t copy = 0;
+  };
+  static constexpr std::size_t kFetchBytes = 128 * 1024;
+
+  Result<void> fetch();
+  void keep_page(const std::byte* from);
+  void digest_blocks();
+  Result<void> compress_block(std::size_t index, Compressor& compressor, Cursor& next);
+  std::uint32_t pages_in(std::size_t block) const;
+
+  const Header& header_;
+  Codec codec_;
+  Buffer data_;
+  Buffer out_;
+  std::size_t out_bytes_ = 0;
+  std::uint16_t region_ = 0;
+  std::uint64_t first_page_ = 0;
+  RandomSource* source_ = nullptr;
+  std::uint64_t source_offset_ = 0;
+  std::size_t source_bytes_ = 0;
+  std::byte* end_ = nullptr;      // of the pages kept, which lie side by side in data_
+  std::size_t open_bytes_ = 0;    // of a page begun, at end_
+  std::uint32_t pages_ = 0;       // zero ones among them
+  std::vector<wire::PageKind> kinds_;
+  std::vector<Digest> digests_;
+  std::vector<std::byte*> raw_;  // pages that are not zero, those that become copies among them
+  std::vector<PageRef> copies_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace snap

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034
+# What the scripts beside this one share. They run in an empty directory that is removed at the end.
+set -euo pipefail
+
+: "${VMSNAP:?the path of the vmsnap to test}"
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+legacy=$source_dir/tests/data/legacy
+script=$(readlink -f "$0")
+export LC_ALL=C
+
+# Runs in a subshell of the trap too, so it names the line that failed.
+fail() {
+  echo "FAIL ${BASH_SOURCE[-1]##*/}:${BASH_LINENO[-2]}: $*" >&2
+  exit 1
+}
+
+skip() {
+  echo "SKIP: $*" >&2
+  exit 77
+}
+
+requires() {
+  local tool
+  for tool; do command -v "$tool" >/dev/null || skip "needs $tool"; done
+}
+
+requires_strace() {
+  requires strace
+  strace -o /dev/null true 2>/dev/null || skip "strace may not trace here"
+}
+
+requires_legacy() { [[ -e $legacy/$1.zst ]] || skip "needs $legacy/$1.zst"; }
+
+# In memory where there is room: every output is synced, and a busy disk would set the pace.
+room=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1 || true)
+((${room:-0} > 500000)) && : "${TMPDIR:=/dev/shm}"
+work=$(mktemp -d "${TMPDIR:-/tmp}/vmsnap-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+vmsnap() { "$VMSNAP" "$@"; }
+
+# expect STATUS COMMAND...: runs it with its output in ./out and ./err.
+expect() {
+  local want=$1 status=0
+  shift
+  "$@" >out 2>err || status=$?
+  [[ $status == "$want" ]] || fail "'$*' ended with $status, not $want: $(tail -n 5 err)"
+}
+
+# traced INJECT PATH COMMAND...: under strace, with a fault injected into calls on PATH, or with "" into all of them.
+# (A leak check cannot run under a tracer.)
+traced() {
+  local inject=$1 path=$2
+  shift 2
+  ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" \
+    strace -f -qq -o trace ${path:+-P "$path"} -e trace="${inject%%:*}" -e inject="$inject" "$@"
+}
+
+says() { grep -qF -- "$1" err || fail "stderr does not say '$1': $(cat err)"; }
+prints() { grep -qF -- "$1" out || fail "stdout does not say '$1': $(cat out)"; }
+same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
+absent() { [[ ! -e $1 ]] || fail "$1 is there"; }
+sha() { sha256sum "$1" | cut -d' ' -f1; }
+# The names in a directory, hidden ones too, on one line.
+names_in() { (cd "$1" && find . -mindepth 1 -printf '%P\n' | sort | tr '\n' ' '); }
+
+# make_ram FILE MIB: looks like memory (zeros, text, numbers, noise, pages that come again), the same each time.
+make_ram() {
+  python3 - "$1" "$2" <<'PYTHON'
+import random, struct, sys
+rng = random.Random(20260101)
+text = b"".join(b"%d: the guest was here, and so was its page cache\n" % i for i in range(4096))
+noise = [rng.randbytes(4096) for _ in range(64)]
+with open(sys.argv[1], "wb") as out:
+    for i in range(int(sys.argv[2]) * 16):  # pieces of 64 KiB
+        kind = i % 5
+        if kind == 0: piece = bytes(65536)
+        elif kind == 1: piece = text[i * 37 % 65536:][:65536]
+        elif kind == 2: piece = b"".join(struct.pack("<IHBB", i * 8192 + n, n & 0xff, 1, 0) for n in range(8192))
+        elif kind == 3: piece = b"".join(rng.choice(noise) for _ in range(16))
+        else: piece = rng.randbytes(16384) + bytes(16384) + text[:16384] + bytes(16384)
+        out.write(piece.ljust(65536, b"\1"))
+PYTHON
+}
+
+# flip FILE OFFSET: the lowest bit of one byte.
+flip() {
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  printf '%b' "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# records FILE: type, offset and size of each record (SPEC 5), a line each, until the file or the chain of heads ends.
+records() {
+  python3 - "$1" <<'PYTHON'
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+names = {1: "REGION", 2: "BLOCK", 3: "NODE", 4: "CLOSE", 5: "META", 6: "SEAL", 7: "CATALOG", 8: "PARENT"}
+at = struct.unpack_from("<I", data, 12)[0]
+while data[at:at + 4] == b"vmsr":
+    size = 48 + struct.unpack_from("<I", data, at + 8)[0]
+    print(names.get(data[at + 4], data[at + 4]), at, size)
+    at += size
+PYTHON
+}
+
+# record FILE TYPE: offset and size of the first record of a type.
+record() { records "$1" | awk -v type="$2" '$1 == type && !seen++ { print $2, $3 }'; }
+
+# json FILE EXPRESSION: a Python expression over what the file holds, called j.
+json() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }

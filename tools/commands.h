@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of vmsnap. Each says what it takes and answers with what runs it.
+#pragma once
+
+#include "options.h"
+
+namespace snap::tool {
+
+Command add_convert(Options& options);
+Command add_info(Options& options);
+Command add_check(Options& options);
+Command add_compare(Options& options);
+
+}  // namespace snap::tool

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ingest.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "signals.h"
+#include "snap/restore.h"
+
+namespace snap::tool {
+namespace {
+
+constexpr std::uint64_t kSliceBytes = 64u << 20;
+constexpr std::size_t kCacheBytes = 32u << 20;
+constexpr Error kOtherContent{.code = Code::kCorrupt, .what = "the content does not give the digest recorded"};
+
+/// A region of a snapshot as a file, so that the writer's workers decode what they compress.
+class RegionSource final : public RandomSource {
+ public:
+  RegionSource(Reader& reader, std::size_t region) : reader_(reader), region_(region) {}
+  Result<std::uint64_t> size() override { return reader_.regions()[region_].size; }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
+    const std::uint64_t bytes = reader_.regions()[region_].size;
+    const std::uint64_t left = offset < bytes ? bytes - offset : 0;
+    const auto part = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left)));
+    if (const Result<void> done = reader_.read(region_, offset, part); !done) return done.error();
+    return part.size();
+  }
+
+ private:
+  Reader& reader_;
+  std::size_t region_;
+};
+
+Result<void> copy_region(RegionSource& source, Reader& reader, std::size_t region, Writer& writer, Tally& tally) {
+  const RegionInfo& info = reader.regions()[region];
+  if (Result<void> begun = writer.begin_region(info); !begun) return begun;
+  for (std::uint64_t offset = 0; offset < info.size;) {
+    const Result<Extent> extent = reader.extent(region, offset);
+    if (!extent) return extent.error();
+    const std::uint64_t length = extent->data ? std::min(extent->length, kSliceBytes) : extent->length;
+    Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
+    if (!taken) return taken;
+    offset += length;
+    tally.done += length;
+  }
+  return writer.end_region();
+}
+
+Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
+  const Result<Digest> digest = writer.finish();
+  if (!digest) return digest.error();
+  if (expected != nullptr && *digest != *expected) return kOtherContent;
+  return writer.taken_bytes();
+}
+
+Result<std::uint64_t> copy_snapshot(Input& input, std::unique_ptr<Writer> writer, Tally& tally) {
+  const auto opened = Reader::open(input.source(), {.cache_bytes = kCacheBytes});
+  if (!opened) return opened.error();
+  Reader& reader = **opened;
+  std::vector<RegionSource> sources;
+  for (std::size_t region = 0; region < reader.regions().size(); ++region) sources.emplace_back(reader, region);
+  // After an error the writer's workers may still be reading: it goes before what they read from.
+  const std::unique_ptr<Writer> first_to_go = std::move(writer);
+
+  for (const auto& [key, value] : reader.metadata()) {
+    if (const auto set = first_to_go->set_metadata(key, value); !set) return set.error();
+  }
+  for (const RegionInfo& info : reader.regions()) tally.total += info.size;
+  for (std::size_t region = 0; region < sources.size(); ++region) {
+    const auto copied = copy_region(sources[region], reader, region, *first_to_go, tally);
+    if (!copied) return copied.error();
+  }
+  return finish(*first_to_go, &reader.digest());
+}
+
+/// A snapshot from a pipe, written as it comes.
+class CopyVisitor final : public StreamVisitor {
+ public:
+  explicit CopyVisitor(Writer& writer) : writer_(writer) {}
+  Result<void> region_begin(std::size_t, const RegionInfo& info) override {
+    at_ = 0;
+    return writer_.begin_region(info);
+  }
+  Result<void> region_bytes(std::size_t, std::uint64_t offset, std::span<const std::byte> bytes) override {
+    if (Result<void> skipped = skip_to(offset); !skipped) return skipped;
+    at_ += bytes.size();
+    return writer_.write(bytes);
+  }
+  Result<void> region_end(std::size_t, std::uint64_t size) override {
+    if (Result<void> skipped = skip_to(size); !skipped) return skipped;
+    return writer_.end_region();
+  }
+
+ private:
+  Result<void> skip_to(std::uint64_t offset) {
+    const std::uint64_t gap = offset - at_;
+    at_ = offset;
+    return gap == 0 ? Result<void>() : writer_.skip(gap);
+  }
+
+  Writer& writer_;
+  std::uint64_t at_ = 0;
+};
+
+Result<std::uint64_t> copy_stream(Input& input, Writer& writer) {
+  CopyVisitor visitor(writer);
+  const Result<StreamResult> result = read_stream(input.stream(), visitor);
+  if (!result) return result.error();
+  for (const auto& [key, value] : result->metadata) {
+    if (const auto set = writer.set_metadata(key, value); !set) return set.error();
+  }
+  return finish(writer, &result->digest);
+}
+
+/// The part of the image that will be read, for the progress line alone.
+std::uint64_t expected_bytes(Input& input, const IngestOptions& options) {
+  if (input.format() != Format::kQcow2) return input.size();
+  const auto snapshots = list_qcow2_snapshots(input.source());
+  if (!snapshots) return 0;
+  for (const Qcow2Snapshot& each : *snapshots) {
+    const bool chosen =
+        options.snapshot.empty() ? each.vm_state_bytes != 0 : each.id == options.snapshot || each.name == options.snapshot;
+    if (chosen) return each.vm_state_bytes;
+  }
+  return 0;
+}
+
+Result<void> import_foreign(Input& input, Writer& writer, const IngestOptions& options, Tally& tally) {
+  const ImportOptions import{.snapshot = options.snapshot,
+                             .lossless = options.lossless,
+                             .cancel = &cancel_flag(),
+                             .progress = &tally.done,
+                             .threads = options.threads,
+                             .spool_dir_fd = temporary_directory()};
+  const bool as_stream = input.format() == Format::kRaw && !input.seekable();
+  if (!as_stream) tally.total = expected_bytes(input, options);
+  switch (input.format()) {
+    case Format::kQcow2:
+      return import_qcow2(input.source(), writer, import);
+    case Format::kVmstate:
+      return import_vmstate(input.source(), writer, import);
+    default:
+      break;
+  }
+  return as_stream ? import_raw_stream(input.stream(), options.region_name, writer, import)
+                   : import_raw(input.source(), options.region_name, writer, import);
+}
+
+}  // namespace
+
+Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
+  auto created = Writer::create(sink, how);
+  if (!created) return created.error();
+  if (input.format() == Format::kVmsnap && input.seekable()) return copy_snapshot(input, std::move(*created), tally);
+  Writer& writer = **created;
+  if (input.format() == Format::kVmsnap) {
+    input.stream().count_in(tally.done);
+    return copy_stream(input, writer);
+  }
+  if (const auto imported = import_foreign(input, writer, options, tally); !imported) return imported.error();
+  return finish(writer, nullptr);
+}
+
+Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) {
+  const bool foreign = input.format() != Format::kVmsnap;
+  if (foreign) make_temporary(input, options, tally);
+  auto opened = Reader::open(foreign ? *source_ : input.source());
+  if (!opened) input.fail(opened.error());
+  reader_ = std::move(*opened);
+}
+
+void Snapshot::make_temporary(Input& input, const IngestOptions& options, Tally& tally) {
+  temporary_ = open_temporary();
+  GuardedSink sink(temporary_.get());
+  const WriterOptions how{
+      .codec = Codec::kLz4, .dedup = false, .threads = options.threads, .spool_dir_fd = temporary_directory()};
+  if (const auto done = ingest(input, sink, how, options, tally); !done) {
+    if (done.error().code == Code::kIo && !input.failed()) fail("temporary file", done.error());
+    input.fail(done.error());
+  }
+  tally.done = 0;
+  source_ = std::make_unique<GuardedSource>(file_source(temporary_.get()));
+}
+
+}  // namespace snap::tool

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any input format -> a snapshot.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "open.h"
+#include "progress.h"
+#include "snap/reader.h"
+#include "snap/writer.h"
+
+namespace snap::tool {
+
+struct IngestOptions {
+  std::string snapshot;             ///< of a qcow2 image
+  std::string region_name = "ram";  ///< of raw memory
+  bool lossless = false;
+  unsigned threads = 1;
+};
+
+/// Makes a snapshot of all that `input` holds; answers how many bytes that is.
+Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally);
+
+/// A snapshot to be read at random: the input itself, or for another format a temporary one made of it.
+class Snapshot {
+ public:
+  Snapshot(Input& input, const IngestOptions& options, Tally& tally);
+  Reader& reader() { return *reader_; }
+
+ private:
+  void make_temporary(Input& input, const IngestOptions& options, Tally& tally);
+
+  Fd temporary_;
+  std::unique_ptr<GuardedSource> source_;
+  std::unique_ptr<Reader> reader_;
+};
+
+}  // namespace snap::tool

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <new>
+
+#include "commands.h"
+#include "report.h"
+#include "signals.h"
+
+namespace snap::tool {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, 1 different, 2 usage, 3 input or output, 4 damaged, 5 incomplete, 6 unsupported,\n"
+    "7 wrong parent, 8 not found, 9 out of memory, 128 + N signal N. See vmsnap(1).";
+
+int parse_and_run(int argc, char** argv) {
+  CommandLine line("vmsnap", VMSNAP_VERSION, "Keeps the memory of virtual machines in small checked files and gives it back.",
+                   kFooter);
+  line.add("convert", "Convert between snapshots, old images and raw memory", add_convert);
+  line.add("info", "Say what a file is and what it holds", add_info);
+  line.add("check", "Find all damage of snapshots; repair what can be", add_check);
+  line.add("compare", "Compare the content of two files", add_compare);
+  return line.run(argc, argv);
+}
+
+/// Where one of them is closed, the next file opened would take its number, and a message would be written into it.
+/// A stand-in opened the wrong way round fails as the closed one would.
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+int guarded_main(int argc, char** argv) {
+  try {
+    occupy_standard_descriptors();
+    install_signal_handlers();
+    return parse_and_run(argc, argv);
+  } catch (const Failure& failure) {
+    if (!failure.message.empty()) say(failure.message);
+    if (failure.status == kExitUsage) say("try 'vmsnap help' or 'vmsnap help COMMAND'");
+    return failure.status;
+  } catch (const std::bad_alloc&) {
+    say("out of memory");
+  } catch (const std::exception& error) {
+    say(fmt::format("internal error: {}", error.what()));
+  }
+  return kExitInternal;
+}
+
+}  // namespace
+}  // namespace snap::tool
+
+int main(int argc, char** argv) { return snap::tool::guarded_main(argc, argv); }

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "signals.h"
+#include "snap/reader.h"
+
+namespace snap::tool {
+namespace {
+
+constexpr std::size_t kDetectBytes = 512;
+constexpr std::size_t kCopyBytes = 1 << 20;
+
+std::string temporary_path() {
+  const char* chosen = std::getenv("TMPDIR");
+  return chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
+}
+
+bool is_fifo_or_device_name(const std::string& path) { return path.starts_with("/dev/") || path.starts_with("/proc/"); }
+
+bool is_stdout(const struct stat& status) {
+  struct stat out {};
+  return ::fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == status.st_dev && out.st_ino == status.st_ino;
+}
+
+}  // namespace
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+Fd::~Fd() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Fd open_temporary() {
+  const std::string directory = temporary_path();
+  if (const int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); fd >= 0) return Fd(fd);
+  std::string name = directory + "/vmsnap.XXXXXX";
+  const int fd = ::mkostemp(name.data(), O_CLOEXEC);
+  if (fd < 0) fail_errno(directory, "cannot make a temporary file");
+  ::unlink(name.c_str());
+  return Fd(fd);
+}
+
+int temporary_directory() {
+  static const Fd directory(::open(temporary_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return directory.get();
+}
+
+unsigned online_cpus() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<unsigned>(CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+Input::Input(const std::string& path, std::optional<Format> format) : name_(path == "-" ? "standard input" : path) {
+  fd_ = Fd(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd_.get() < 0 || ::fstat(fd_.get(), &status_) != 0) fail_errno(name_, "cannot open");
+  if (S_ISDIR(status_.st_mode)) fail(Error{.code = Code::kIo, .sys_errno = EISDIR, .what = "cannot read"});
+  // A file on stdin that something has read from already is read on from there, as a stream.
+  const bool at_random = S_ISREG(status_.st_mode) || S_ISBLK(status_.st_mode);
+  if (at_random && ::lseek(fd_.get(), 0, SEEK_CUR) == 0) {
+    source_ = std::make_unique<GuardedSource>(file_source(fd_.get()));
+  } else {
+    stream_ = std::make_unique<GuardedStream>(fd_.get());
+  }
+  if (format) {
+    format_ = *format;
+  } else {
+    detect();
+  }
+}
+
+void Input::detect() {
+  if (stream_) {
+    format_ = detect_format(must(stream_->peek(kDetectBytes), name_));
+  } else {
+    std::array<std::byte, kDetectBytes> first{};
+    const std::size_t count = must(source_->read_at(0, first), name_);
+    format_ = detect_format(std::span(first).first(count));
+  }
+}
+
+GuardedSource& Input::source() {
+  if (source_) return *source_;
+  Fd copy = open_temporary();
+  GuardedSink sink(copy.get());
+  std::vector<std::byte> buffer(kCopyBytes);
+  while (const std::size_t count = must(read_full(*stream_, buffer), name_)) {
+    must(sink.write(std::span(buffer).first(count)), temporary_path());
+  }
+  fd_ = std::move(copy);
+  source_ = std::make_unique<GuardedSource>(file_source(fd_.get()));
+  return *source_;
+}
+
+void Input::fail(const Error& error) {
+  const bool lacks_feature =
+      format_ == Format::kVmsnap && source_ && error.code == Code::kUnsupported && std::strstr(error.what, "feature") != nullptr;
+  const bool about_choice = format_ == Format::kQcow2 && (error.code == Code::kNotFound || error.code == Code::kInvalidArgument);
+  if (about_choice && source_) {
+    const auto snapshots = list_qcow2_snapshots(*source_);
+    if (snapshots && !snapshots->empty()) {
+      throw Failure{exit_status(error), fmt::format("{}: {}; 'vmsnap info' lists them", name_, describe(error))};
+    }
+  }
+  tool::fail(name_, error, lacks_feature ? feature_name(*source_, static_cast<unsigned>(error.detail)) : "");
+}
+
+std::string followed(const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  return real ? real.get() : path;
+}
+
+Output::Output(const std::string& path, const Input& input) : name_(path) {
+  struct stat status {};
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (path == "-" || (exists && is_fifo_or_device_name(path) && is_stdout(status))) {
+    name_ = "standard output";
+    fd_ = STDOUT_FILENO;
+  } else if (exists && !S_ISREG(status.st_mode)) {
+    open_existing(path, input, status);
+  } else {
+    file_ = must(AtomicFile::create(followed(path).c_str()), name_);
+    fd_ = file_->fd();
+    seekable_ = true;
+  }
+  if (::isatty(fd_) == 1) fail_usage(fmt::format("{}: is a terminal; guest memory is not written to it", name_));
+  sink_.emplace(fd_);
+}
+
+void Output::open_existing(const std::string& path, const Input& input, const struct stat& status) {
+  if (S_ISBLK(status.st_mode) && S_ISBLK(input.status().st_mode) && status.st_rdev == input.status().st_rdev) {
+    fail_usage(fmt::format("{}: is the source as well", name_));
+  }
+  opened_ = Fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (opened_.get() < 0) fail_errno(name_, "cannot write");
+  fd_ = opened_.get();
+  seekable_ = S_ISBLK(status.st_mode);
+}
+
+void Output::commit() {
+  if (cancelled()) fail(name_, Error{.code = Code::kCancelled});
+  if (file_) {
+    must(file_->commit(), name_);
+  } else if (seekable_ && ::fsync(fd_) != 0) {
+    fail_errno(name_, "cannot sync");
+  } else if (fd_ == STDOUT_FILENO && ::close(fd_) != 0) {
+    fail_errno(name_, "cannot close");
+  }
+}
+
+void fail_between(const Error& error, Input& input, const Output& output) {
+  if (error.code == Code::kIo && !input.failed()) fail(output.name(), error);
+  input.fail(error);
+}
+
+}  // namespace snap::tool

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The files of a command: an input of any format, an output that gets its name only when it is whole.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "guard.h"
+#include "report.h"
+#include "snap/import.h"
+#include "snap/io.h"
+
+namespace snap::tool {
+
+/// A file descriptor that is closed at the end.
+class Fd {
+ public:
+  explicit Fd(int fd = -1) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd();
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// An unnamed file in $TMPDIR, else /var/tmp.
+Fd open_temporary();
+/// A descriptor of that directory that stays open, for the library's spool files.
+int temporary_directory();
+/// The number of CPUs this process may use.
+unsigned online_cpus();
+
+/// All methods end the command where they fail.
+class Input {
+ public:
+  /// "-" is stdin. Without a format the first bytes tell it.
+  explicit Input(const std::string& path, std::optional<Format> format = std::nullopt);
+
+  const std::string& name() const { return name_; }
+  Format format() const { return format_; }
+  /// A file or block device, not a pipe.
+  bool seekable() const { return source_ != nullptr; }
+  /// For reading at random. A pipe is first copied into a temporary file.
+  GuardedSource& source();
+  /// A pipe's bytes; only where it is not seekable.
+  GuardedStream& stream() { return *stream_; }
+  std::uint64_t size() { return must(source().size(), name_); }
+  const struct stat& status() const { return status_; }
+
+  bool failed() const { return (source_ && source_->failed()) || (stream_ && stream_->failed()); }
+  /// Ends the command with an error of this file; looks up the name of a feature that is lacking.
+  [[noreturn]] void fail(const Error& error);
+
+ private:
+  void detect();
+
+  std::string name_;
+  Fd fd_;
+  struct stat status_ {};
+  Format format_ = Format::kRaw;
+  std::unique_ptr<GuardedSource> source_;
+  std::unique_ptr<GuardedStream> stream_;
+};
+
+/// Refuses a terminal, a directory, and the device that `input` is.
+class Output {
+ public:
+  /// "-" is stdout; a pipe or device is written into; anything else is replaced when commit() is reached.
+  Output(const std::string& path, const Input& input);
+
+  const std::string& name() const { return name_; }
+  int fd() const { return fd_; }
+  /// A file or block device: can be written at any place.
+  bool seekable() const { return seekable_; }
+  /// Reads as zeros where nothing was written.
+  bool fresh() const { return file_ != nullptr; }
+  GuardedSink& sink() { return sink_.value(); }
+  /// Nothing of an atomic output is seen before this.
+  void commit();
+
+ private:
+  void open_existing(const std::string& path, const Input& input, const struct stat& status);
+
+  std::string name_;
+  std::unique_ptr<AtomicFile> file_;
+  Fd opened_;
+  int fd_ = -1;
+  bool seekable_ = false;
+  std::optional<GuardedSink> sink_;
+};
+
+/// `path` with a symbolic link followed, so that a new file replaces what the link points to.
+std::string followed(const std::string& path);
+/// Ends the command with an error of a conversion: the input's, unless only the output can have had it.
+[[noreturn]] void fail_between(const Error& error, Input& input, const Output& output);
+
+}  // namespace snap::tool

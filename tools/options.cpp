@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "open.h"
+#include "report.h"
+
+namespace snap::tool {
+namespace {
+
+constexpr unsigned kMaxThreads = 256;
+
+}  // namespace
+
+void Options::flag(const char* name, bool& value, const char* help) { app_.add_flag(name, value, help); }
+
+void Options::text(const char* name, std::string& value, const char* placeholder, const char* help) {
+  app_.add_option(name, value, help)->option_text(placeholder);
+}
+
+void Options::texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help) {
+  app_.add_option(name, values, help)->option_text(placeholder)->allow_extra_args(false);
+}
+
+void Options::threads(unsigned& value) {
+  value = online_cpus();
+  app_.add_option("-j", value, "Threads; by default one for each CPU")
+      ->option_text("THREADS")
+      ->check(CLI::Range(1u, kMaxThreads));
+}
+
+void Options::output(std::string& value) {
+  app_.add_option("--output", value, "human (the default) or json")
+      ->option_text("FORMAT")
+      ->check(CLI::IsMember({"human", "json"}));
+}
+
+void Options::operand(const char* name, std::string& value, const char* help) { app_.add_option(name, value, help)->required(); }
+
+void Options::operands(const char* name, std::vector<std::string>& values, const char* help) {
+  app_.add_option(name, values, help)->required();
+}
+
+CommandLine::CommandLine(const char* name, const char* version, const char* purpose, const char* footer)
+    : name_(name), app_(std::make_unique<CLI::App>(purpose, name)) {
+  app_->footer(footer);
+  app_->set_version_flag("-V,--version", fmt::format("{} {}", name, version), "Print the version");
+  app_->require_subcommand(1);
+}
+
+CommandLine::~CommandLine() = default;
+
+void CommandLine::add(const char* name, const char* purpose, Command (*adder)(Options&)) {
+  CLI::App* app = app_->add_subcommand(name, purpose);
+  Options options(*app);
+  commands_.push_back({app, adder(options)});
+}
+
+int CommandLine::run(int argc, char** argv) {
+  CLI::App* help_app = app_->add_subcommand("help", "Print the help of a command");
+  std::string topic;
+  help_app->add_option("COMMAND", topic, "A command");
+  try {
+    app_->parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app_->exit(error), kExitOk;
+    fail_usage(error.what());
+  }
+  if (help_app->parsed()) return help(topic);
+  for (const Named& command : commands_) {
+    if (command.app->parsed()) return command.run();
+  }
+  return kExitUsage;
+}
+
+int CommandLine::help(const std::string& topic) const {
+  if (topic.empty()) return print(app_->help()), kExitOk;
+  for (const Named& command : commands_) {
+    if (command.app->get_name() == topic) return print(command.app->help(name_)), kExitOk;
+  }
+  fail_usage(fmt::format("no command '{}'", topic));
+}
+
+}  // namespace snap::tool

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line. A narrow face of CLI11, which takes a compiler long: only options.cpp includes it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace snap::tool {
+
+/// What one command takes. The variables are filled in by parsing and must live until the command has run.
+class Options {
+ public:
+  explicit Options(CLI::App& app) : app_(app) {}
+  void flag(const char* name, bool& value, const char* help);
+  void text(const char* name, std::string& value, const char* placeholder, const char* help);
+  /// May be given again; all are kept.
+  void texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help);
+  /// -j: by default the CPUs that this process may use.
+  void threads(unsigned& value);
+  /// --output=human|json.
+  void output(std::string& value);
+  void operand(const char* name, std::string& value, const char* help);
+  /// One or more, as the last operand.
+  void operands(const char* name, std::vector<std::string>& values, const char* help);
+
+ private:
+  CLI::App& app_;
+};
+
+/// Runs a command after parsing; the exit status.
+using Command = std::function<int()>;
+
+class CommandLine {
+ public:
+  CommandLine(const char* name, const char* version, const char* purpose, const char* footer);
+  ~CommandLine();
+  void add(const char* name, const char* purpose, Command (*adder)(Options&));
+  /// Parses and runs the command that is named; --help, --version and the command "help" it knows itself.
+  int run(int argc, char** argv);
+
+ private:
+  struct Named {
+    CLI::App* app;
+    Command run;
+  };
+  int help(const std::string& topic) const;
+
+  std::string name_;
+  std::unique_ptr<CLI::App> app_;
+  std::vector<Named> commands_;
+};
+
+}  // namespace snap::tool

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "signals.h"
+
+#include <unistd.h>
+
+#include <csignal>
+
+namespace snap::tool {
+namespace {
+
+constexpr unsigned kGraceSeconds = 2;
+
+std::atomic<bool> stop_flag{false};
+std::atomic<int> stop_signal{0};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free, "used in a signal handler");
+
+// A write that waits for a reader of the pipe cannot be asked to stop, so there is an end to asking. Nothing is lost by it:
+// an unfinished output has no name yet.
+void on_stop(int signal) {
+  int none = 0;
+  if (!stop_signal.compare_exchange_strong(none, signal)) ::_exit(128 + none);
+  stop_flag = true;
+  ::alarm(kGraceSeconds);
+}
+
+void on_grace_over(int) { ::_exit(128 + stop_signal); }
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  // Who started us with a signal ignored, as nohup does, wants it ignored.
+  if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = handler;  // without SA_RESTART: a read that waits ends with EINTR
+  ::sigemptyset(&action.sa_mask);
+  ::sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) handle(signal, on_stop);
+  handle(SIGALRM, on_grace_over);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+const std::atomic<bool>& cancel_flag() { return stop_flag; }
+bool cancelled() { return stop_flag.load(std::memory_order_relaxed); }
+int caught_signal() { return stop_signal; }
+
+}  // namespace snap::tool

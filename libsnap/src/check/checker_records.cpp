@@ -297,7 +297,7 @@ Result<void> Checker::close_region(const Record* record) {
     damage(DamageKind::kRecord, corrupt(record->offset, "a region's size is not the one announced", size), true);
   }
   closing.info.size = size;
-  if (const char* fault = region_fault(closing.info)) {
+  if (const char* fault = closed_region_fault(closing.info)) {
     damage(DamageKind::kRecord, corrupt(record->offset, fault), true);
     closing.info.size = 0;  // nothing is derived from it
     open_.reset();

@@ -34,8 +34,7 @@ Result<CatalogRegion> parse_catalog_region(ByteReader& reader, std::uint64_t off
   if (region.announced_size != kUnknownSize && region.announced_size != region.info.size) {
     return corrupt(offset, "a region's size is not the one announced");
   }
-  if (region.info.size == kUnknownSize) return corrupt(offset, "a region without a size");
-  if (const char* fault = region_fault(region.info)) return corrupt(offset, fault);
+  if (const char* fault = closed_region_fault(region.info)) return corrupt(offset, fault);
   if (close.block_records > block_count(region.info.size, header.block_log2)) {
     return corrupt(offset, "a region has more block records than blocks");
   }

@@ -48,6 +48,8 @@ std::uint64_t block_count(std::uint64_t bytes, unsigned block_log2);
 
 /// Why a region cannot be: null where it can. `size` may be kUnknownSize.
 const char* region_fault(const RegionInfo& info);
+/// The same for one that ended: its size is known.
+const char* closed_region_fault(const RegionInfo& info);
 Bytes encode_region(const RegionInfo& info, std::uint64_t size_field);
 /// A region's description at the front of `reader`; info.size becomes the size field.
 Result<RegionInfo> parse_region(ByteReader& reader, std::uint64_t offset);

@@ -59,6 +59,10 @@ const char* region_fault(const RegionInfo& info) {
   return placement_fault(info);
 }
 
+const char* closed_region_fault(const RegionInfo& info) {
+  return info.size == kUnknownSize ? "a region without a size" : region_fault(info);
+}
+
 Bytes encode_region(const RegionInfo& info, std::uint64_t size_field) {
   wire::RegionBody to{};
   to.kind = static_cast<std::uint8_t>(info.kind);

@@ -187,7 +187,7 @@ class StreamReader {
     const std::uint64_t announced = closing.info.size;
     if (announced != kUnknownSize && announced != record.number) return corrupt(record.offset, "a region's size is not the one announced");
     closing.info.size = record.number;
-    if (const char* fault = region_fault(closing.info)) return corrupt(record.offset, fault);
+    if (const char* fault = closed_region_fault(closing.info)) return corrupt(record.offset, fault);
     const std::uint64_t pages = page_count(record.number);
     const std::uint64_t past_last = next_block_ == 0 ? 0 : (next_block_ - 1) * header_.block_pages() + last_pages_;
     const bool last_is_short = last_pages_ != header_.block_pages();

@@ -233,7 +233,7 @@ class WriterImpl final : public Writer {
     CatalogRegion& region = current();
     if (region.info.size == kUnknownSize) region.info.size = position_;
     if (position_ != region.info.size) return invalid("fewer bytes than the region has", position_);
-    if (const char* fault = region_fault(region.info)) return invalid(fault);
+    if (const char* fault = closed_region_fault(region.info)) return invalid(fault);
     const std::uint64_t blocks = block_count(region.info.size, header_.block_log2);
     SNAP_TRY_ASSIGN(root, index_->finish(blocks));
     const unsigned height = index_->root_height(blocks);

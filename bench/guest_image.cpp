@@ -134,6 +134,11 @@ Payloads load_payloads(const std::string& path) {
   return all;
 }
 
+void write_file(const std::string& path, std::span<const std::byte> bytes) {
+  const File file(path, O_CREAT | O_RDWR | O_TRUNC);
+  must(snap::stream_sink(file.fd())->write(bytes), "writing a file");
+}
+
 BareDecoder::BareDecoder() : zstd_(ZSTD_createDCtx()) {}
 BareDecoder::~BareDecoder() { ZSTD_freeDCtx(static_cast<ZSTD_DCtx*>(zstd_)); }
 

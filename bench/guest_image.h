@@ -104,6 +104,8 @@ struct Payloads {
 /// All BLOCK records of a snapshot of one region, found front to back.
 Payloads load_payloads(const std::string& path);
 
+void write_file(const std::string& path, std::span<const std::byte> bytes);
+
 /// Decodes one payload and nothing more. One per thread.
 class BareDecoder {
  public:
@@ -124,7 +126,9 @@ class BareEncoder {
   ~BareEncoder();
   BareEncoder(const BareEncoder&) = delete;
   BareEncoder& operator=(const BareEncoder&) = delete;
+  /// How many bytes it became; they are in encoded() until the next call.
   std::size_t encode(std::span<const std::byte> raw);
+  const std::byte* encoded() const { return out_.data(); }
 
  private:
   Coding coding_;

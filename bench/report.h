@@ -37,7 +37,7 @@ class Report {
   void add(const Figure& figure);
   /// `amount` in `unit` a second: ours against a peer's, both in seconds.
   void add_rate(const std::string& part, const std::string& what, double amount, double unit_size, const std::string& unit,
-                const Series& ours, const std::string& peer_name, const Series& peer, std::optional<Target> target);
+                const Series& ours, const std::string& peer_name, const Series& peer, std::optional<Target> target = std::nullopt);
   void print(std::FILE* to) const;
   void write_json(std::FILE* to) const;
 

@@ -70,6 +70,31 @@ Sample restore_bare(const Setup& setup, const Payloads& payloads, bool huge_page
   });
 }
 
+// What nobody who restores from a file can do without: reading it, and the decoding.
+Sample restore_reading(const Setup& setup, const Payloads& payloads, const std::string& packed, bool huge_pages) {
+  FreshMemory memory(setup.guest_bytes, huge_pages);
+  const auto starts = group_starts(payloads);
+  return timed([&] {
+    const File file(packed, O_RDONLY);
+    std::atomic<std::size_t> next{0};
+    on_threads(setup.threads, [&](unsigned) {
+      BareDecoder decoder;
+      std::vector<std::byte> stored(4 << 20);
+      for (std::size_t group = next++; group + 1 < starts.size(); group = next++) {
+        const std::size_t begin = payloads.blocks[starts[group]].at;
+        const Payload& last = payloads.blocks[starts[group + 1] - 1];
+        const std::size_t bytes = last.at + last.stored - begin;
+        if (bytes > stored.size()) stored.resize(bytes);
+        if (::pread(file.fd(), stored.data(), bytes, static_cast<off_t>(begin)) != static_cast<ssize_t>(bytes)) die("cannot read " + packed);
+        for (std::size_t i = starts[group]; i < starts[group + 1]; ++i) {
+          const Payload& payload = payloads.blocks[i];
+          if (payload.raw != 0) decoder.decode(payload, stored.data() + (payload.at - begin), memory.data() + payload.target);
+        }
+      }
+    });
+  });
+}
+
 Sample restore_with_program(const Setup& setup, const std::vector<std::string>& words) {
   FreshMemory memory(setup.guest_bytes, false);
   return run_program(words, [&](int fd) {
@@ -91,11 +116,14 @@ void measure_codec(const Setup& setup, const Coding& coding, const std::string& 
   const std::string level = coding.codec == snap::Codec::kLz4 ? "-1" : "-3";
   output_of({"sh", "-c", program + " " + level + " -c '" + setup.guest + "' > " + packed.path()});
   const Payloads payloads = load_payloads(snapshot.path());
+  const ScratchFile bare_file(setup.data, name + "-payloads");
+  write_file(bare_file.path(), payloads.bytes);
 
   const auto times = contest(
       {
           {"library", [&] { return restore_with_library(setup, snapshot.path(), false); }},
           {"bare", [&] { return restore_bare(setup, payloads, false); }},
+          {"reading", [&] { return restore_reading(setup, payloads, bare_file.path(), false); }},
           {program,
            [&] {
              return restore_with_program(setup, {program, "-dcq", packed.path()});
@@ -107,6 +135,7 @@ void measure_codec(const Setup& setup, const Coding& coding, const std::string& 
       {
           {"library", [&] { return restore_with_library(setup, snapshot.path(), true); }},
           {"bare", [&] { return restore_bare(setup, payloads, true); }},
+          {"reading", [&] { return restore_reading(setup, payloads, bare_file.path(), true); }},
       },
       setup.rounds);
   const double bytes = static_cast<double>(setup.guest_bytes);
@@ -114,7 +143,9 @@ void measure_codec(const Setup& setup, const Coding& coding, const std::string& 
   const auto goal = [](double bound) { return std::optional<Target>({bound, true}); };
   setup.report->add_rate("1", what, bytes, kGiga, "GB/s", times[0], bare_name, times[1], goal(0.85));
   setup.report->add_rate("1", what + ", huge pages", bytes, kGiga, "GB/s", huge[0], bare_name, huge[1], goal(0.85));
-  setup.report->add_rate("1", what, bytes, kGiga, "GB/s", times[0], program + " -dc into memory", times[2],
+  setup.report->add_rate("1", what, bytes, kGiga, "GB/s", times[0], "the same, reading the file", times[2]);
+  setup.report->add_rate("1", what + ", huge pages", bytes, kGiga, "GB/s", huge[0], "the same, reading the file", huge[2]);
+  setup.report->add_rate("1", what, bytes, kGiga, "GB/s", times[0], program + " -dc into memory", times[3],
                          coding.codec == snap::Codec::kLz4 ? goal(4) : std::nullopt);
 }
 

@@ -126,6 +126,14 @@ class MemoryWriter final : public Writer {
     if (*got != length) return Error{Code::kTruncated, 0, offset, "the source ends early", 0};
     return write(bytes);
   }
+  Result<void> write_rest(ByteSource& source) override {
+    std::vector<std::byte> bytes(4096);
+    while (true) {
+      auto got = source.read(bytes);
+      if (!got || *got == 0) return got ? Result<void>() : got.error();
+      if (auto bad = write(std::span(bytes).first(*got)); !bad) return bad;
+    }
+  }
   Result<void> write_at(std::uint64_t offset, std::span<const std::byte> bytes) override {
     if (auto bad = check_room(PageOrder::kAnyOrder, offset, bytes.size()); !bad) return bad;
     region().put(offset, bytes);

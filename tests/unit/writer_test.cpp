@@ -76,6 +76,32 @@ Feed ended(Feed feed) {
   };
 }
 
+/// A stream in pieces of any size, as a pipe gives it.
+class Trickle final : public ByteSource {
+ public:
+  Trickle(std::span<const std::byte> bytes, std::uint64_t seed) : left_(bytes), random_(seed) {}
+  Result<std::size_t> read(std::span<std::byte> out) override {
+    const std::size_t now = std::min({out.size(), left_.size(), 1 + static_cast<std::size_t>(random_.below(70000))});
+    std::copy_n(left_.begin(), now, out.begin());
+    left_ = left_.subspan(now);
+    return now;
+  }
+
+ private:
+  std::span<const std::byte> left_;
+  Random random_;
+};
+
+// The first bytes in one call, the rest as a stream.
+Feed stream_behind(std::size_t first) {
+  return [=](Writer& writer, std::span<const std::byte> bytes) -> Result<void> {
+    if (auto result = writer.write(bytes.first(first)); !result) return result;
+    Trickle trickle(bytes.subspan(first), first);
+    if (auto result = writer.write_rest(trickle); !result) return result;
+    return writer.end_region();
+  };
+}
+
 TEST(Writer, GivesTheSameBytesHoweverItIsFed) {
   for (const Codec codec : {Codec::kStore, Codec::kLz4, Codec::kZstd}) {
     for (const unsigned log2 : {14u, 16u, 20u}) {
@@ -91,6 +117,9 @@ TEST(Writer, GivesTheSameBytesHoweverItIsFed) {
         EXPECT_TRUE(write_with(options, content, ended(whole)) == expected);
         EXPECT_TRUE(write_with(options, content, ended(chunks(threads, 70001))) == expected);
         EXPECT_TRUE(write_with(options, content, mixture(threads)) == expected);
+        EXPECT_TRUE(write_with(options, content, stream_behind(0)) == expected);
+        EXPECT_TRUE(write_with(options, content, stream_behind(std::size_t{1} << 20)) == expected);
+        EXPECT_TRUE(write_with(options, content, stream_behind(content.size() - 4711)) == expected);
         auto source = memory_source(content);
         EXPECT_TRUE(write_with(options, content, ended([&](Writer& writer, std::span<const std::byte> bytes) {
                                  return writer.write_from(*source, 0, bytes.size());
@@ -423,6 +452,49 @@ TEST(Writer, SourceThatEndsEarlyIsAnError) {
     ASSERT_FALSE(result.has_value());
     EXPECT_EQ(result.error().code, Code::kTruncated);
   }
+}
+
+TEST(Writer, TakesTheRestOfARegionOfAnySize) {
+  for (const std::size_t size : {0u, 1u, 4096u, 524287u, 524288u, 524289u, 3u << 20}) {
+    const Bytes content = make_content(Pattern::kMixed, size, 1);
+    for (const unsigned threads : {0u, 3u}) {
+      SCOPED_TRACE(std::to_string(size) + " bytes, threads " + std::to_string(threads));
+      WriterOptions options;
+      options.threads = threads;
+      EXPECT_TRUE(write_with(options, content, stream_behind(0), true) == write_with(options, content, ended(whole), true));
+    }
+  }
+}
+
+TEST(Writer, RefusesAStreamThatDoesNotFitItsRegion) {
+  const Bytes content = make_content(Pattern::kMixed, 3000000, 1);
+  for (const unsigned threads : {0u, 2u}) {
+    for (const std::size_t size : {content.size() - 1, content.size() + 1}) {
+      Bytes file;
+      auto sink = memory_sink(file);
+      auto writer = Writer::create(*sink, {.threads = threads});
+      ASSERT_OK((*writer)->begin_region(memory("ram", size)));
+      Trickle trickle(content, 1);
+      auto result = (*writer)->write_rest(trickle);
+      EXPECT_EQ(result.has_value(), size > content.size());
+      if (result) result = (*writer)->end_region();
+      ASSERT_FALSE(result.has_value());
+      EXPECT_EQ(result.error().code, Code::kInvalidArgument);
+    }
+  }
+}
+
+TEST(Writer, RefusesBytesBehindTheRest) {
+  const Bytes content = make_content(Pattern::kMixed, 10000, 1);
+  Bytes file;
+  auto sink = memory_sink(file);
+  auto writer = Writer::create(*sink, {.threads = 2});
+  ASSERT_OK((*writer)->begin_region(memory("ram", kUnknownSize)));
+  Trickle trickle(content, 1);
+  ASSERT_OK((*writer)->write_rest(trickle));
+  const auto result = (*writer)->skip(1);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code, Code::kInvalidArgument);
 }
 
 TEST(Writer, MayBeDroppedAtAnyTime) {

@@ -49,6 +49,9 @@ class Writer {
   /// kAscending: the next `length` bytes are those of `source` at `offset`; the workers read them themselves. The source must
   /// stay until end_region(). Bytes past the end of the source are an error.
   virtual Result<void> write_from(RandomSource& source, std::uint64_t offset, std::uint64_t length) = 0;
+  /// kAscending: the rest of the region is what `source` gives until it ends; only end_region() may follow. The workers read it,
+  /// one at a time; when this returns, none does any more.
+  virtual Result<void> write_rest(ByteSource& source) = 0;
   /// kAnyOrder: bytes at `offset` of the region, again or not. What is never written is zero.
   virtual Result<void> write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
   /// With a size announced, missing bytes at the end are an error in kAscending and zero in kAnyOrder.

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <new>
 
 namespace snap {
@@ -12,6 +13,29 @@ BlockMemory::~BlockMemory() {
   for (const Slab& slab : slabs_) ::munmap(slab.memory, slab.bytes);
 }
 
+namespace {
+
+constexpr std::size_t kHugePage = 2u << 20;
+
+// Huge pages where the system gives them to whom asks: decoding into small ones costs a page walk each.
+void* map_slab(std::size_t bytes) {
+  const std::size_t slack = bytes % kHugePage == 0 ? kHugePage : 0;
+  void* const memory = ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  std::byte* begin = static_cast<std::byte*>(memory);
+  if (slack != 0) {
+    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+    if (before != 0) ::munmap(begin, before);
+    begin += before;
+    ::munmap(begin + bytes, slack - before);
+    ::madvise(begin, bytes, MADV_HUGEPAGE);
+  }
+  ::madvise(begin, bytes, MADV_POPULATE_WRITE);  // where the kernel is too old for it, pages come one by one
+  return begin;
+}
+
+}  // namespace
+
 // The kernel makes all of a slab's pages at once: one by one, when first written, they would cost a read half as much as a
 // block's decoding. Slabs double, so that who reads little takes little.
 void BlockMemory::add_slab() {
@@ -19,8 +43,7 @@ void BlockMemory::add_slab() {
   slabs_.reserve(slabs_.size() + 1);
   free_.reserve(count_ + blocks);
   const std::size_t bytes = blocks * block_bytes_;
-  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
+  void* const memory = map_slab(bytes);
   slabs_.push_back({memory, bytes});
   for (std::size_t i = blocks; i-- > 0;) free_.push_back(static_cast<std::byte*>(memory) + i * block_bytes_);
   count_ += blocks;

@@ -23,7 +23,7 @@ class BlockMemory {
   void give_back(std::byte* block);
 
  private:
-  static constexpr std::size_t kSlabBytes = 1u << 20;
+  static constexpr std::size_t kSlabBytes = 2u << 20;
   struct Slab {
     void* memory;
     std::size_t bytes;

@@ -50,6 +50,7 @@ class InlinePipe final : public InflatePipe {
 };
 
 /// Two rings of buffers. The caller's thread fills the input ring and empties the output ring, the other thread the reverse.
+/// Who finds nothing to do is woken for several buffers at once: sleeping and waking for each would cost more than it holds.
 class ThreadedPipe final : public InflatePipe {
  public:
   explicit ThreadedPipe(CblockReader& input) : input_(input) {
@@ -61,7 +62,7 @@ class ThreadedPipe final : public InflatePipe {
       const std::lock_guard lock(mutex_);
       stop_ = true;
     }
-    wake_.notify_all();
+    to_thread_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
   void start() {
@@ -73,13 +74,15 @@ class ThreadedPipe final : public InflatePipe {
 
  private:
   static constexpr std::size_t kInputs = 8;
-  static constexpr std::size_t kOutputs = 8;
+  static constexpr std::size_t kOutputs = 16;
+  static constexpr std::size_t kWakeOutputs = 4;
   static_assert(kInputs + 1 < CblockReader::kMarks);
   struct Slot {
     Bytes bytes;
     std::size_t used = 0;
   };
 
+  std::size_t free_outputs() const { return kOutputs - static_cast<std::size_t>(outputs_filled_ - outputs_emptied_); }
   Result<void> read_ahead(std::unique_lock<std::mutex>& lock);
   void work();
   bool take_input(std::unique_lock<std::mutex>& lock);
@@ -88,7 +91,8 @@ class ThreadedPipe final : public InflatePipe {
   CblockReader& input_;
   std::thread thread_;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable to_thread_;
+  std::condition_variable to_caller_;
   Slot inputs_[kInputs];
   Slot outputs_[kOutputs];
   // All counts only grow; a ring holds what lies between two of them.
@@ -97,6 +101,7 @@ class ThreadedPipe final : public InflatePipe {
   std::uint64_t outputs_filled_ = 0;
   std::uint64_t outputs_emptied_ = 0;
   bool input_ended_ = false;
+  bool input_wanted_ = false;  // the thread waits for it
   bool holding_output_ = false;
   bool stop_ = false;
   bool done_ = false;  // the thread will fill no further output
@@ -119,7 +124,8 @@ Result<void> ThreadedPipe::read_ahead(std::unique_lock<std::mutex>& lock) {
     } else {
       ++inputs_filled_;
     }
-    wake_.notify_all();
+    input_wanted_ = false;
+    to_thread_.notify_one();
   }
   return {};
 }
@@ -129,7 +135,7 @@ Result<std::span<std::byte>> ThreadedPipe::next() {
   if (holding_output_) {
     holding_output_ = false;
     ++outputs_emptied_;
-    wake_.notify_all();
+    if (free_outputs() == kWakeOutputs) to_thread_.notify_one();
   }
   while (true) {
     SNAP_TRY(read_ahead(lock));
@@ -143,7 +149,7 @@ Result<std::span<std::byte>> ThreadedPipe::next() {
       if (error_.code != Code::kOk) return with_offset(error_, input_.position());
       return std::span<std::byte>();
     }
-    wake_.wait(lock);
+    to_caller_.wait(lock, [this] { return outputs_filled_ - outputs_emptied_ >= kWakeOutputs || done_ || input_wanted_; });
   }
 }
 
@@ -152,9 +158,11 @@ bool ThreadedPipe::take_input(std::unique_lock<std::mutex>& lock) {
   if (input_held_) {
     ++inputs_emptied_;
     input_held_ = false;
-    wake_.notify_all();
   }
-  wake_.wait(lock, [this] { return stop_ || inputs_filled_ != inputs_emptied_ || input_ended_; });
+  input_wanted_ = inputs_filled_ == inputs_emptied_ && !input_ended_;
+  if (input_wanted_) to_caller_.notify_one();
+  to_thread_.wait(lock, [this] { return stop_ || inputs_filled_ != inputs_emptied_ || input_ended_; });
+  input_wanted_ = false;
   if (stop_ || inputs_filled_ == inputs_emptied_) return false;
   input_held_ = true;
   return true;
@@ -187,7 +195,7 @@ bool ThreadedPipe::inflate_into(Slot& slot) {
 void ThreadedPipe::work() {
   while (true) {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return stop_ || outputs_filled_ - outputs_emptied_ < kOutputs; });
+    if (free_outputs() == 0) to_thread_.wait(lock, [this] { return stop_ || free_outputs() >= kWakeOutputs; });
     if (stop_) return;
     Slot& slot = outputs_[outputs_filled_ % kOutputs];
     lock.unlock();
@@ -195,8 +203,8 @@ void ThreadedPipe::work() {
     lock.lock();
     if (slot.used != 0) ++outputs_filled_;
     done_ = !more;
-    wake_.notify_all();
-    if (!more) return;
+    if (done_ || outputs_filled_ - outputs_emptied_ == kWakeOutputs) to_caller_.notify_one();
+    if (done_) return;
   }
 }
 

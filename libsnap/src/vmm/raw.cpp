@@ -9,8 +9,7 @@
 namespace snap {
 namespace {
 
-constexpr std::size_t kReadBytes = 128u << 10;  // stays in the processor's cache until the writer has it
-/// Cancelling and progress come once for so many bytes.
+/// Cancelling and progress come once for so many bytes of a file.
 constexpr std::uint64_t kStepBytes = 1u << 20;
 
 Result<void> begin_raw(std::string_view name, std::uint64_t size, Writer& writer) {
@@ -27,6 +26,24 @@ Result<void> step(const ImportOptions& options, std::uint64_t offset, std::uint6
   if (options.progress != nullptr) options.progress->fetch_add(bytes, std::memory_order_relaxed);
   return {};
 }
+
+/// Counts what is read, and ends it when that is wanted.
+class WatchedStream final : public ByteSource {
+ public:
+  WatchedStream(ByteSource& stream, const ImportOptions& options) : stream_(stream), options_(options) {}
+
+  Result<std::size_t> read(std::span<std::byte> out) override {
+    SNAP_TRY_ASSIGN(got, stream_.read(out));
+    SNAP_TRY(step(options_, offset_, got));
+    offset_ += got;
+    return got;
+  }
+
+ private:
+  ByteSource& stream_;
+  const ImportOptions& options_;
+  std::uint64_t offset_ = 0;
+};
 
 }  // namespace
 
@@ -55,15 +72,8 @@ Result<void> import_raw(RandomSource& memory, std::string_view name, Writer& wri
 
 Result<void> import_raw_stream(ByteSource& memory, std::string_view name, Writer& writer, const ImportOptions& options) {
   SNAP_TRY(begin_raw(name, kUnknownSize, writer));
-  Bytes buffer(kReadBytes);
-  std::uint64_t offset = 0;
-  while (true) {
-    SNAP_TRY_ASSIGN(count, read_full(memory, buffer));
-    SNAP_TRY(writer.write(std::span(buffer).first(count)));
-    SNAP_TRY(step(options, offset, count));
-    offset += count;
-    if (count < buffer.size()) break;
-  }
+  WatchedStream watched(memory, options);
+  SNAP_TRY(writer.write_rest(watched));
   return writer.end_region();
 }
 

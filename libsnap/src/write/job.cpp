@@ -41,6 +41,7 @@ void Job::start(std::uint16_t region, std::uint64_t offset) {
   region_ = region;
   first_page_ = offset / kPageBytes;
   source_ = nullptr;
+  feed_ = nullptr;
   pages_ = 0;
   open_bytes_ = 0;
   end_ = data_.data();
@@ -95,25 +96,48 @@ void Job::read_from(RandomSource& source, std::uint64_t offset, std::size_t byte
   source_bytes_ = bytes;
 }
 
+void Job::read_from(Feed& feed, std::uint64_t turn) {
+  feed_ = &feed;
+  feed_turn_ = turn;
+}
+
 std::uint32_t Job::pages_in(std::size_t block) const {
   const std::uint32_t before = static_cast<std::uint32_t>(block) * header_.block_pages();
   return before >= pages_ ? 0 : std::min(header_.block_pages(), pages_ - before);
 }
 
-Result<void> Job::prepare() {
-  if (source_ != nullptr) SNAP_TRY(fetch());
+void Job::wait_for_feed() {
+  if (feed_ != nullptr) feed_->wait_for(feed_turn_);
+}
+
+void Job::pass_feed() {
+  if (feed_ != nullptr) feed_->pass();
+}
+
+void Job::prepare() {
   if (open_bytes_ != 0) append_zeros(kPageBytes - open_bytes_);
   digest_blocks();
-  return {};
 }
 
 // Piece by piece, each to where the pages kept so far end: what is zero leaves no trace in the processor's cache.
 Result<void> Job::fetch() {
+  if (feed_ != nullptr) return fetch_from_feed();
+  if (source_ == nullptr) return {};
   for (std::size_t at = 0; at < source_bytes_; at += kFetchBytes) {
     const std::size_t bytes = std::min(kFetchBytes, source_bytes_ - at);
     SNAP_TRY_ASSIGN(got, source_->read_at(source_offset_ + at, room(bytes)));
     if (got != bytes) return truncated(source_offset_ + at + got, "the input ends before its size");
     keep(bytes);
+  }
+  return {};
+}
+
+Result<void> Job::fetch_from_feed() {
+  for (std::size_t at = 0; at < capacity(); at += kFetchBytes) {
+    const std::size_t bytes = std::min(kFetchBytes, capacity() - at);
+    SNAP_TRY_ASSIGN(got, feed_->read(room(bytes)));
+    keep(got);
+    if (got != bytes) break;
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include "image/record.h"
 #include "snap/io.h"
 #include "write/dedup.h"
+#include "write/feed.h"
 
 namespace snap {
 
@@ -57,11 +58,16 @@ class Job {
   /// Memory for the next `bytes` bytes, of which keep() takes over as many as have been put there.
   std::span<std::byte> room(std::size_t bytes) { return {end_ + open_bytes_, bytes}; }
   void keep(std::size_t bytes);
-  /// Nothing is appended then; prepare() reads.
+  /// Nothing is appended then; fetch() reads.
   void read_from(RandomSource& source, std::uint64_t offset, std::size_t bytes);
+  void read_from(Feed& feed, std::uint64_t turn);
 
-  // The stages, in this order. find_copies of all jobs runs in job order; the others run in any.
-  Result<void> prepare();
+  // The stages, in this order. find_copies of all jobs runs in job order, as does fetch() between the two calls around it
+  // where there is a feed; the others run in any.
+  void wait_for_feed();
+  Result<void> fetch();
+  void pass_feed();
+  void prepare();
   void find_copies(DedupTable& table, std::uint64_t& records);
   Result<void> compress(Compressor& compressor);
 
@@ -77,7 +83,7 @@ class Job {
   };
   static constexpr std::size_t kFetchBytes = 128 * 1024;
 
-  Result<void> fetch();
+  Result<void> fetch_from_feed();
   void keep_page(const std::byte* from);
   void digest_blocks();
   Result<void> compress_block(std::size_t index, Compressor& compressor, Cursor& next);
@@ -90,6 +96,8 @@ class Job {
   std::size_t out_bytes_ = 0;
   std::uint16_t region_ = 0;
   std::uint64_t first_page_ = 0;
+  Feed* feed_ = nullptr;
+  std::uint64_t feed_turn_ = 0;
   RandomSource* source_ = nullptr;
   std::uint64_t source_offset_ = 0;
   std::size_t source_bytes_ = 0;

@@ -86,7 +86,13 @@ void Pipeline::work(Compressor& compressor) {
 
 // A job that fails, or comes after a failure, still takes its turn, or those behind it would wait for ever.
 void Pipeline::process(Job& job, Compressor& compressor) {
-  stage([&] { return job.prepare(); });
+  job.wait_for_feed();
+  stage([&] { return job.fetch(); });
+  job.pass_feed();
+  stage([&]() -> Result<void> {
+    job.prepare();
+    return {};
+  });
   take_turn(job);
   stage([&] { return job.compress(compressor); });
   finish(job);

@@ -10,6 +10,7 @@
 
 #include "check/block_check.h"
 #include "check/scan.h"
+#include "codec/checksum.h"
 #include "image/catalog.h"
 #include "image/index.h"
 #include "snap/check.h"
@@ -28,6 +29,16 @@ struct OpenRegion {
   Bytes last_page;                 // of the last block, where raw
   PageRef last_source;             // and where a copy
 };
+
+/// Whether what was derived is what the record, whose own body is damaged, once held.
+inline bool is_body_of(const Record& record, std::span<const std::byte> derived) {
+  return derived.size() == record.body_bytes && check64(derived) == record.body_check;
+}
+
+/// What ends the check rather than being found by it.
+inline bool ends_check(const Error& error) {
+  return error.code == Code::kIo || error.code == Code::kNoMemory || error.code == Code::kCancelled;
+}
 
 class Checker {
  public:

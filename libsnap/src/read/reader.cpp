@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "codec/checksum.h"
-#include "read/block_memory.h"
+#include "read/cached_block.h"
 #include "read/image.h"
 #include "read/opened.h"
 
@@ -14,69 +14,7 @@ namespace snap {
 
 namespace {
 
-/// A block's bytes: of the memory for blocks, or, for the short last one of a region, of its own.
-struct GiveBack {
-  BlockMemory* memory;  // null: its own
-  void operator()(std::byte* bytes) const {
-    if (memory != nullptr) {
-      memory->give_back(bytes);
-    } else {
-      delete[] bytes;
-    }
-  }
-};
-using BlockBytes = std::unique_ptr<std::byte, GiveBack>;
-
-BlockBytes take_bytes(std::size_t bytes, BlockMemory& memory) {
-  if (bytes == memory.block_bytes()) return {memory.take(), GiveBack{&memory}};
-  return {new std::byte[bytes], GiveBack{nullptr}};
-}
-
-/// A decoded block. Pages that are copies of other blocks' pages are filled in when first asked for.
-class Block {
- public:
-  Block(std::uint32_t pages, BlockMemory& memory)
-      : pages_(pages), bytes_(take_bytes(std::size_t{pages} * kPageBytes, memory)), raw_(pages) {}
-
-  std::size_t memory_bytes() const { return sizeof *this + std::size_t{pages_} * (kPageBytes + 1) + pending_.size() * sizeof(PendingCopy); }
-  std::span<std::byte> bytes() { return {bytes_.get(), std::size_t{pages_} * kPageBytes}; }
-  void note_raw(std::uint32_t page) { raw_[page] = true; }
-  bool raw(std::uint64_t page) const { return page < pages_ && raw_[page]; }
-  std::vector<PendingCopy>& pending() { return pending_; }
-
-  /// Bytes of the block; `resolve(source, offset, to)` fills in the copied page at an offset of the block.
-  template <typename Resolve>
-  Result<void> copy_out(std::size_t offset, std::span<std::byte> out, Resolve resolve) {
-    if (has_pending_) {
-      const std::lock_guard lock(mutex_);
-      const std::size_t first = offset / kPageBytes;
-      const std::size_t last = (offset + out.size() - 1) / kPageBytes;
-      for (PendingCopy& copy : pending_) {
-        if (copy.page < first || copy.page > last || resolved_[copy.page]) continue;
-        const std::size_t at = std::size_t{copy.page} * kPageBytes;
-        SNAP_TRY(resolve(copy.source, at, bytes().subspan(at, kPageBytes)));
-        resolved_[copy.page] = true;
-      }
-    }
-    std::memcpy(out.data(), bytes_.get() + offset, out.size());
-    return {};
-  }
-  void seal() {
-    has_pending_ = !pending_.empty();
-    if (has_pending_) resolved_.resize(pages_);
-  }
-
- private:
-  std::uint32_t pages_;
-  BlockBytes bytes_;
-  std::vector<bool> raw_;
-  std::vector<PendingCopy> pending_;
-  std::vector<bool> resolved_;
-  bool has_pending_ = false;
-  std::mutex mutex_;
-};
-
-using BlockPtr = std::shared_ptr<Block>;
+using BlockPtr = std::shared_ptr<CachedBlock>;
 
 /// One block's share of a read.
 struct Piece {
@@ -152,7 +90,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
   }
 
  private:
-  using Claim = SharedCache<Block>::Claim;
+  using Claim = SharedCache<CachedBlock>::Claim;
   static constexpr std::size_t kBatchBlocks = 64;
   static constexpr std::size_t kBatchBytes = 8u << 20;
 
@@ -199,7 +137,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
   Result<void> settle_zero(Claim& claim, const Piece& piece) {
     std::memset(piece.out.data(), 0, piece.out.size());
     if (claim.settle()) return {};
-    auto block = std::make_shared<Block>(image_->pages_of(piece.region, piece.block), memory_);
+    auto block = std::make_shared<CachedBlock>(image_->pages_of(piece.region, piece.block), memory_);
     std::memset(block->bytes().data(), 0, block->bytes().size());
     claim.publish(block);
     return {};
@@ -211,7 +149,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
       std::vector<PendingCopy> pending;
       SNAP_TRY(decode_block(record, view, image_->header(), piece.out, false, scratch, pending));
       if (!claim.settle()) {
-        auto block = std::make_shared<Block>(view.pages(), memory_);
+        auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
         std::memcpy(block->bytes().data(), piece.out.data(), piece.out.size());
         finish_block(*block, view, pending);
         claim.publish(block);
@@ -222,7 +160,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
       }
       return {};
     }
-    auto block = std::make_shared<Block>(view.pages(), memory_);
+    auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
     std::vector<PendingCopy> pending;
     SNAP_TRY(decode(record, view, *block, scratch, pending));
     finish_block(*block, view, pending);
@@ -231,13 +169,13 @@ class ReaderImpl final : public Reader, public OpenedImage {
   }
 
   // The filling of a short last page is looked at here, or, where that page is a copy of another block's, when it is resolved.
-  Result<void> decode(const Record& record, const BlockView& view, Block& block, Scratch& scratch, std::vector<PendingCopy>& pending) {
+  Result<void> decode(const Record& record, const BlockView& view, CachedBlock& block, Scratch& scratch, std::vector<PendingCopy>& pending) {
     SNAP_TRY(decode_block(record, view, image_->header(), block.bytes(), false, scratch, pending));
     if (!pending.empty() && pending.back().page == view.pages() - 1) return {};
     return verify_filling(block.bytes(), record.number << image_->header().block_log2, infos_[record.region].size, record.offset);
   }
 
-  static void finish_block(Block& block, const BlockView& view, const std::vector<PendingCopy>& pending) {
+  static void finish_block(CachedBlock& block, const BlockView& view, const std::vector<PendingCopy>& pending) {
     for (std::uint32_t page = 0; page < view.pages(); ++page) {
       if (view.kind(page) == wire::kRaw) block.note_raw(page);
     }
@@ -245,7 +183,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
     block.seal();
   }
 
-  Result<void> copy_out(Block& block, const Piece& piece) {
+  Result<void> copy_out(CachedBlock& block, const Piece& piece) {
     CopySource from(*this);
     return block.copy_out(piece.offset, piece.out, [&](PageRef source, std::size_t at, std::span<std::byte> to) -> Result<void> {
       SNAP_TRY(from.copy(source, to));
@@ -290,7 +228,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
       auto lease = image_->scratches().take();
       Record record;
       SNAP_TRY_ASSIGN(view, image_->fetch(entry->record, place.region, place.page, *lease, record));
-      auto loaded = std::make_shared<Block>(view.pages(), memory_);
+      auto loaded = std::make_shared<CachedBlock>(view.pages(), memory_);
       std::vector<PendingCopy> pending;
       SNAP_TRY(decode(record, view, *loaded, *lease, pending));
       finish_block(*loaded, view, pending);
@@ -349,7 +287,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
   std::unique_ptr<Image> image_;
   std::vector<RegionInfo> infos_;
   BlockMemory memory_;
-  SharedCache<Block> cache_;
+  SharedCache<CachedBlock> cache_;
 };
 
 }  // namespace
@@ -358,43 +296,6 @@ Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderO
   const std::size_t nodes = options.cache_bytes / 8;
   SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
   return std::unique_ptr<Reader>(std::make_unique<ReaderImpl>(std::move(image), options.cache_bytes - nodes));
-}
-
-std::optional<std::size_t> Reader::find(RegionKind kind, std::string_view name) const {
-  const auto all = regions();
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (all[i].kind == kind && all[i].name == name) return i;
-  }
-  return std::nullopt;
-}
-
-Result<std::vector<std::byte>> read_state(Reader& reader, std::string_view name, std::uint64_t limit) {
-  const auto region = reader.find(RegionKind::kState, name);
-  if (!region) return fail(Code::kNotFound, "no such state");
-  const std::uint64_t size = reader.regions()[*region].size;
-  if (size > limit) return fail(Code::kLimit, "a state is larger than asked for", 0, size);
-  std::vector<std::byte> bytes(size);
-  SNAP_TRY(reader.read(*region, 0, bytes));
-  return bytes;
-}
-
-bool looks_like_snapshot(std::span<const std::byte> first_bytes) {
-  return first_bytes.size() >= sizeof wire::kHeaderMagic &&
-         std::memcmp(first_bytes.data(), wire::kHeaderMagic, sizeof wire::kHeaderMagic) == 0;
-}
-
-std::string feature_name(RandomSource& source, unsigned bit) {
-  Bytes bytes(kHeaderStart);
-  const auto got = source.read_at(0, bytes);
-  if (!got || *got != bytes.size()) return {};
-  const auto length = header_length(bytes);
-  if (!length) return {};
-  bytes.resize(*length);
-  if (const auto all = source.read_at(0, bytes); !all || *all != bytes.size()) return {};
-  for (const FeatureName& name : parse_feature_names(std::span(bytes).subspan(kHeaderStart))) {
-    if (name.word == 0 && name.bit == bit) return name.name;
-  }
-  return {};
 }
 
 }  // namespace snap

@@ -6,24 +6,10 @@
 #include <random>
 
 #include "guest_image.h"
-#include "snap/restore.h"
 
 namespace bench {
 
 namespace {
-
-double restore_seconds(const Setup& setup, const std::string& path) {
-  FreshMemory memory(setup.guest_bytes, false);
-  return timed([&] {
-           const File file(path, O_RDONLY);
-           const auto source = snap::file_source(file.fd());
-           auto reader = must(snap::Reader::open(*source), "opening a snapshot");
-           snap::RestoreOptions options;
-           options.threads = setup.threads;
-           must(snap::restore_to_memory(*reader, 0, memory.span(), options), "restoring");
-         })
-      .wall;
-}
 
 double read_microseconds(const std::string& path, const Payloads& payloads) {
   const File file(path, O_RDONLY);
@@ -53,7 +39,7 @@ void print_row(const Setup& setup, const Coding& coding) {
       create.push_back(timed([&] { create_snapshot(setup.guest, snapshot.path(), writer_options(coding, setup.threads)); }).wall);
     }
     if (round == 0) payloads = load_payloads(snapshot.path());
-    restore.push_back(restore_seconds(setup, snapshot.path()));
+    restore.push_back(restore_snapshot(setup, snapshot.path(), false).wall);
     read.push_back(read_microseconds(snapshot.path(), payloads));
   }
   const double bytes = static_cast<double>(setup.guest_bytes);

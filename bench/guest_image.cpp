@@ -13,6 +13,7 @@
 
 #include "format/wire.h"
 #include "snap/import.h"
+#include "snap/restore.h"
 
 namespace bench {
 
@@ -132,6 +133,18 @@ Payloads load_payloads(const std::string& path) {
   }
   ::munmap(mapped, size);
   return all;
+}
+
+Sample restore_snapshot(const Setup& setup, const std::string& path, bool huge_pages) {
+  FreshMemory memory(setup.guest_bytes, huge_pages);
+  return timed([&] {
+    const File file(path, O_RDONLY);
+    const auto source = snap::file_source(file.fd());
+    auto reader = must(snap::Reader::open(*source), "opening a snapshot");
+    snap::RestoreOptions options;
+    options.threads = setup.threads;
+    must(snap::restore_to_memory(*reader, 0, memory.span(), options), "restoring");
+  });
 }
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) {

@@ -86,6 +86,9 @@ void create_snapshot(const std::string& from, const std::string& to, const snap:
 /// A snapshot of what `fd` gives until it ends.
 void create_snapshot_from_stream(int fd, const std::string& to, const snap::WriterOptions& options);
 
+/// All of a snapshot of one region into fresh memory, by the library.
+Sample restore_snapshot(const Setup& setup, const std::string& path, bool huge_pages);
+
 /// A block's compressed pages.
 struct Payload {
   std::uint64_t block = 0;

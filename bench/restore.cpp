@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "guest_image.h"
-#include "snap/restore.h"
 
 namespace bench {
 
@@ -26,18 +25,6 @@ void measure_memcpy(const Setup& setup) {
   const auto times = contest({{"memcpy", [&] { return copy_memory(from, to); }}}, setup.rounds);
   setup.report->add(
       {"1", "memcpy, 1 thread, mapped memory", "GB/s", rate(static_cast<double>(setup.guest_bytes), times[0].wall, kGiga)});
-}
-
-Sample restore_with_library(const Setup& setup, const std::string& path, bool huge_pages) {
-  FreshMemory memory(setup.guest_bytes, huge_pages);
-  return timed([&] {
-    const File file(path, O_RDONLY);
-    const auto source = snap::file_source(file.fd());
-    auto reader = must(snap::Reader::open(*source), "opening a snapshot");
-    snap::RestoreOptions options;
-    options.threads = setup.threads;
-    must(snap::restore_to_memory(*reader, 0, memory.span(), options), "restoring");
-  });
 }
 
 // The blocks of the same 2 MiB belong to one thread, as they do in the library.
@@ -121,7 +108,7 @@ void measure_codec(const Setup& setup, const Coding& coding, const std::string& 
 
   const auto times = contest(
       {
-          {"library", [&] { return restore_with_library(setup, snapshot.path(), false); }},
+          {"library", [&] { return restore_snapshot(setup, snapshot.path(), false); }},
           {"bare", [&] { return restore_bare(setup, payloads, false); }},
           {"reading", [&] { return restore_reading(setup, payloads, bare_file.path(), false); }},
           {program,
@@ -133,7 +120,7 @@ void measure_codec(const Setup& setup, const Coding& coding, const std::string& 
   // On their own: a huge page is dear where the small pages of somebody else have just been freed.
   const auto huge = contest(
       {
-          {"library", [&] { return restore_with_library(setup, snapshot.path(), true); }},
+          {"library", [&] { return restore_snapshot(setup, snapshot.path(), true); }},
           {"bare", [&] { return restore_bare(setup, payloads, true); }},
           {"reading", [&] { return restore_reading(setup, payloads, bare_file.path(), true); }},
       },

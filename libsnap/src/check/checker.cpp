@@ -187,14 +187,8 @@ Result<void> Checker::emit_record(const Record& record, std::span<const std::byt
 }
 
 Record Checker::derive(wire::RecordType type, std::uint16_t region, std::uint32_t aux, std::uint64_t number, std::span<const std::byte> body) const {
-  Record record;
+  Record record = record_around(type, region, aux, number, body);
   record.offset = offset_;
-  record.type = type;
-  record.region = region;
-  record.aux = aux;
-  record.number = number;
-  record.body_bytes = static_cast<std::uint32_t>(body.size());
-  record.body_check = check64(body);
   record.prior = prior_;
   std::byte head[sizeof(wire::RecordHead)];
   encode_head(record, head);

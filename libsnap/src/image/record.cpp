@@ -26,6 +26,17 @@ bool unused_fields_are_zero(const Record& record) {
 
 }  // namespace
 
+Record record_around(wire::RecordType type, std::uint16_t region, std::uint32_t aux, std::uint64_t number, std::span<const std::byte> body) {
+  Record record;
+  record.type = type;
+  record.region = region;
+  record.aux = aux;
+  record.number = number;
+  record.body_bytes = static_cast<std::uint32_t>(body.size());
+  record.body_check = check64(body);
+  return record;
+}
+
 Result<Record> parse_head(std::span<const std::byte> bytes, std::uint64_t offset) {
   if (bytes.size() < sizeof(wire::RecordHead)) return truncated(offset + bytes.size(), "the file ends inside a record head");
   wire::RecordHead from;

@@ -29,6 +29,9 @@ struct Record {
   bool ancillary() const { return type >= wire::kFirstAncillary; }
 };
 
+/// The head of a record around `body`; where it stands, and what comes before it, are still to be set.
+Record record_around(wire::RecordType type, std::uint16_t region, std::uint32_t aux, std::uint64_t number, std::span<const std::byte> body);
+
 /// Checks the head itself: its check, a legal type and body length, fields that are zero where their type has no use for them.
 Result<Record> parse_head(std::span<const std::byte> bytes, std::uint64_t offset);
 Result<void> verify_body(const Record& record, std::span<const std::byte> body);

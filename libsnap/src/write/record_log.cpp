@@ -2,7 +2,6 @@
 #include "write/record_log.h"
 
 #include "base/fail.h"
-#include "codec/checksum.h"
 
 namespace snap {
 
@@ -29,13 +28,7 @@ void RecordLog::seal(Record& record, std::uint64_t offset, std::byte* head) {
 }
 
 Result<RecordRef> RecordLog::write(wire::RecordType type, std::uint16_t region, std::uint32_t aux, std::uint64_t number, const Bytes& body) {
-  Record record;
-  record.type = type;
-  record.region = region;
-  record.aux = aux;
-  record.number = number;
-  record.body_bytes = static_cast<std::uint32_t>(body.size());
-  record.body_check = check64(body);
+  Record record = record_around(type, region, aux, number, body);
   Bytes bytes(sizeof(wire::RecordHead));
   seal(record, offset_, bytes.data());
   append(bytes, body);

@@ -165,6 +165,7 @@ void repair_file(Input& input, const CheckArgs& args) {
 
 int check_file(const std::string& path, const CheckArgs& args, Json& all) {
   Input input(path, Format::kVmsnap);
+  if (args.repair && !S_ISREG(input.status().st_mode)) fail_usage(fmt::format("{}: --repair needs a regular file", input.name()));
   const CheckReport report = check_source(input.source(), input, args);
   const bool repaired = args.repair && !report.clean() && report.repairable;
   if (repaired) repair_file(input, args);

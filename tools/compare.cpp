@@ -161,6 +161,7 @@ Difference compare_with_raw(Side& a, Side& b, const std::string& wanted, Tally& 
 }
 
 int compare(const CompareArgs& args) {
+  if (args.a == "-" && args.b == "-") fail_usage("standard input can be one side only");
   Tally tally;
   Difference difference;
   {

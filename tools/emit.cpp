@@ -15,6 +15,7 @@ namespace snap::tool {
 namespace {
 
 constexpr std::string_view kMainName = "pc.ram";
+constexpr std::string_view kSurplusName = "phys_ram.rest";  // beside it no region counts as the main memory
 
 std::string names_of(const Reader& reader) {
   std::string names;
@@ -30,9 +31,12 @@ class RawVisitor final : public StreamVisitor {
   Result<void> region_begin(std::size_t, const RegionInfo& info) override {
     const bool memory = info.kind == RegionKind::kMemory;
     if (wanted_.empty() && memory && count_ != 0 && info.name == kMainName) return kMainIsLater;
+    if (wanted_.empty() && memory && info.name == kSurplusName) return kNoMain;
+    if (memory && took_state_ && info.name == wanted_) return kMemoryIsLater;
     taking_ = wanted_ == "all" ? memory : count_ == 0 && (wanted_.empty() ? memory : info.name == wanted_);
     rival_ = wanted_.empty() && memory && count_ != 0 && main_name_ != kMainName;
     if (taking_ && ++count_ == 1) main_name_ = info.name;
+    took_state_ |= taking_ && !memory;
     at_ = 0;
     return {};
   }
@@ -59,6 +63,11 @@ class RawVisitor final : public StreamVisitor {
       .code = Code::kInvalidArgument,
       .what = "the main memory is not the first region of this stream; name a region with --region, or convert from a file"};
 
+  static constexpr Error kNoMain{.code = Code::kNotFound,
+                                 .what = "none of the memory regions counts as the main memory; name one with --region"};
+  static constexpr Error kMemoryIsLater{.code = Code::kInvalidArgument,
+                                        .what = "a state and a memory region have that name, and the state comes first; convert from a file"};
+
   Result<void> fill_to(std::uint64_t offset) {
     const std::uint64_t gap = offset - at_;
     at_ = offset;
@@ -82,6 +91,7 @@ class RawVisitor final : public StreamVisitor {
   std::string main_name_;
   unsigned count_ = 0;
   bool taking_ = false;
+  bool took_state_ = false;
   bool rival_ = false;  ///< the open region may turn out to be larger than the one taken for the main memory
   std::uint64_t at_ = 0;
   std::uint64_t total_ = 0;
@@ -104,7 +114,9 @@ std::vector<std::size_t> choose_regions(const Reader& reader, const std::string&
   }
   if (one) chosen.push_back(*one);
   if (!chosen.empty()) return chosen;
-  const std::string what = wanted.empty() || wanted == "all" ? "no memory region" : fmt::format("no region '{}'", wanted);
+  const std::string what = wanted.empty()     ? "no region counts as the main memory; name one with --region"
+                           : wanted == "all" ? "no memory region"
+                                             : fmt::format("no region '{}'", printable(wanted));
   throw Failure{kExitNotFound, fmt::format("{}: {}; there are: {}", file, what, names_of(reader))};
 }
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "signals.h"
@@ -120,11 +121,17 @@ void Input::fail(const Error& error) {
   tool::fail(name_, error, lacks_feature ? feature_name(*source_, static_cast<unsigned>(error.detail)) : "");
 }
 
+// One link at a time, since what the last one points to need not be there.
 std::string followed(const std::string& path) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
-  return real ? real.get() : path;
+  constexpr int kMostLinks = 40;
+  std::filesystem::path at = path;
+  std::error_code error;
+  for (int links = 0; std::filesystem::is_symlink(at, error); ++links) {
+    const auto target = std::filesystem::read_symlink(at, error);
+    if (error || links == kMostLinks) return path;
+    at = at.parent_path() / target;  // an absolute target replaces the whole
+  }
+  return at.string();
 }
 
 Output::Output(const std::string& path, const Input& input) : name_(path) {

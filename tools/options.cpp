@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "open.h"
 #include "report.h"
@@ -13,16 +14,35 @@ namespace {
 
 constexpr unsigned kMaxThreads = 256;
 
+// To CLI11 a last argument "[a,b]" is two values; to us it is a name. With a mark in front it stays one.
+constexpr char kMark = '\1';
+
+std::vector<std::string> marked(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string& each : arguments) {
+    if (each.starts_with('[') && each.ends_with(']')) each.insert(each.begin(), kMark);
+  }
+  return arguments;
+}
+
+CLI::Validator unmarked() {
+  const auto unmark = [](std::string& value) {
+    if (value.size() > 2 && value[0] == kMark && value[1] == '[') value.erase(0, 1);
+    return std::string();
+  };
+  return CLI::Validator(unmark, "");
+}
+
 }  // namespace
 
 void Options::flag(const char* name, bool& value, const char* help) { app_.add_flag(name, value, help); }
 
 void Options::text(const char* name, std::string& value, const char* placeholder, const char* help) {
-  app_.add_option(name, value, help)->option_text(placeholder);
+  app_.add_option(name, value, help)->option_text(placeholder)->transform(unmarked());
 }
 
 void Options::texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help) {
-  app_.add_option(name, values, help)->option_text(placeholder)->allow_extra_args(false);
+  app_.add_option(name, values, help)->option_text(placeholder)->allow_extra_args(false)->transform(unmarked());
 }
 
 void Options::threads(unsigned& value) {
@@ -38,10 +58,12 @@ void Options::output(std::string& value) {
       ->check(CLI::IsMember({"human", "json"}));
 }
 
-void Options::operand(const char* name, std::string& value, const char* help) { app_.add_option(name, value, help)->required(); }
+void Options::operand(const char* name, std::string& value, const char* help) {
+  app_.add_option(name, value, help)->required()->transform(unmarked());
+}
 
 void Options::operands(const char* name, std::vector<std::string>& values, const char* help) {
-  app_.add_option(name, values, help)->required();
+  app_.add_option(name, values, help)->required()->transform(unmarked());
 }
 
 CommandLine::CommandLine(const char* name, const char* version, const char* purpose, const char* footer)
@@ -64,7 +86,9 @@ int CommandLine::run(int argc, char** argv) {
   std::string topic;
   help_app->add_option("COMMAND", topic, "A command");
   try {
-    app_->parse(argc, argv);
+    std::vector<std::string> arguments = marked(argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    app_->parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app_->exit(error), kExitOk;
     fail_usage(error.what());

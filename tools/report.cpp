@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "signals.h"
+#include "text.h"
 
 namespace snap::tool {
 
@@ -43,7 +44,7 @@ std::string describe(const Error& error, std::string_view feature) {
   const bool has_place = error.code == Code::kCorrupt || error.code == Code::kTruncated || error.file_offset != 0;
   std::string text = has_place ? fmt::format("at offset {}: {}", error.file_offset, error.what) : error.what;
   if (!feature.empty()) {
-    text += fmt::format(" '{}'", feature);
+    text += fmt::format(" '{}'", printable(feature));
   } else if (error.detail != 0) {
     text += fmt::format(" ({})", error.detail);
   }

@@ -41,6 +41,7 @@ void install_signal_handlers() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) handle(signal, on_stop);
   handle(SIGALRM, on_grace_over);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write past a limit fails instead
 }
 
 const std::atomic<bool>& cancel_flag() { return stop_flag; }

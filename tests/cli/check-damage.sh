@@ -36,3 +36,11 @@ absent back
 expect 4 vmsnap check --repair bad.vmsnap
 expect 4 vmsnap check good.vmsnap bad.vmsnap good.vmsnap
 prints 'good.vmsnap: clean'
+
+# A damaged beginning does not make it raw memory.
+for at in 0 1 2 3 4 5 6 7; do
+  cp good.vmsnap bad.vmsnap
+  flip bad.vmsnap "$at"
+  expect 4 vmsnap convert -q -O raw bad.vmsnap back
+  expect 4 vmsnap convert -q bad.vmsnap back
+done

@@ -38,3 +38,15 @@ cp good.vmsnap bad.vmsnap
 echo more >>bad.vmsnap
 repairs "bytes behind the end"
 [[ $(names_in .) != *.tmp* ]] || fail "left $(names_in .)"
+
+# Only a file can be put in the place of a file.
+mkfifo pipe
+cat bad.vmsnap >pipe &
+expect 2 vmsnap check --repair pipe
+[[ -p pipe ]] || fail "the pipe is gone"
+wait
+
+# A name is a name.
+cp good.vmsnap '[a,b]'
+expect 0 vmsnap check '[a,b]'
+prints '[a,b]: clean'

@@ -35,3 +35,4 @@ expect 8 vmsnap compare --region pc.ram renamed.vmsnap ram
 expect 3 vmsnap compare a.vmsnap absent
 head -c 5000 a.vmsnap >cut.vmsnap
 expect 5 vmsnap compare a.vmsnap cut.vmsnap
+expect 2 vmsnap compare - - <a.vmsnap

@@ -39,3 +39,10 @@ expect 0 vmsnap check -q result
 status=0
 vmsnap convert -q ram - >&- 2>err || status=$?
 [[ $status == 3 ]] || fail "without stdout: $status"
+
+# A link stays one, wherever it points.
+mkdir -p there
+ln -s there/target link
+expect 0 vmsnap convert -q real.vmsnap link
+[[ -L link && -f there/target ]] || fail "the link was replaced"
+expect 0 vmsnap check -q there/target

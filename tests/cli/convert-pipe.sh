@@ -30,3 +30,14 @@ absent x
 status=0
 vmsnap convert -O raw file.vmsnap - 2>err | head -c 10 >/dev/null || status=${PIPESTATUS[0]}
 [[ $status == 141 && ! -s err ]] || fail "closed pipe: $status, $(cat err)"
+
+# A size that is not known beforehand and is no whole number of pages.
+for size in 0 1 4095 4097 65537 600001; do
+  head -c "$size" /dev/urandom >odd
+  vmsnap convert -q -f raw - odd.vmsnap < <(cat odd)
+  cat odd.vmsnap | vmsnap convert -q -O raw - - | cmp - odd || fail "$size bytes, pipe to pipe"
+  cat odd.vmsnap | vmsnap convert -q -O raw - back
+  same odd back
+  cat odd.vmsnap | vmsnap convert -q - copy.vmsnap
+  expect 0 vmsnap compare odd.vmsnap copy.vmsnap
+done

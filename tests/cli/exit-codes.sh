@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The exit statuses that vmsnap(1) promises, one of each.
+# The exit statuses that vmsnap(1) promises. (9 is in the tests of failing memory, 128 + N in convert-kill-leaves-nothing.sh.)
 source "$(dirname "$0")/lib.sh"
 requires python3
 

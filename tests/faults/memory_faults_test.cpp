@@ -92,6 +92,26 @@ TEST_P(MemoryFaults, CreateByACallerWhoDoesNotListen) {
   });
 }
 
+TEST_P(MemoryFaults, WriteFromAStream) {
+  sample.options.threads = threads;
+  expect_survives([&]() -> Result<void> {
+    Bytes made;
+    auto sink = memory_sink(made);
+    auto writer = Writer::create(*sink, sample.options);
+    if (!writer) return writer.error();
+    const Bytes& content = sample.regions[2].content;
+    RegionInfo info = sample.regions[2].info;
+    info.size = kUnknownSize;
+    auto source = memory_source(content);
+    auto stream = range_stream(*source, 0, content.size());
+    if (auto result = (*writer)->begin_region(info); !result) return result;
+    if (auto result = (*writer)->write_rest(*stream); !result) return result;
+    if (auto result = (*writer)->end_region(); !result) return result;
+    const auto digest = (*writer)->finish();
+    return digest ? Result<void>() : digest.error();
+  });
+}
+
 TEST_P(MemoryFaults, Read) {
   if (threads != 0) return;  // nothing here has threads
   Bytes content(sample.regions[2].content.size());

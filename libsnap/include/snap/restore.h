@@ -35,8 +35,7 @@ class StreamVisitor {
   virtual ~StreamVisitor() = default;
   /// A region opens; info.size may be kUnknownSize.
   virtual Result<void> region_begin(std::size_t region, const RegionInfo& info) = 0;
-  /// Bytes of the open region, ascending. What is left out is zero. Where the size was not known when the region began, the
-  /// last bytes may be zeros past the size that region_end() then tells.
+  /// Bytes of the open region, ascending. What is left out is zero. Never past the size, even where region_end() tells it first.
   virtual Result<void> region_bytes(std::size_t region, std::uint64_t offset, std::span<const std::byte> bytes) = 0;
   virtual Result<void> region_end(std::size_t region, std::uint64_t size) = 0;
 };

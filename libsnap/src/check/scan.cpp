@@ -31,14 +31,20 @@ Result<std::optional<Record>> Scanner::next_head(std::uint64_t from) {
   while (from + sizeof(wire::RecordHead) <= size_) {
     SNAP_TRY_ASSIGN(window, bytes(from, kReadAhead));
     if (window.size() < sizeof(wire::RecordHead)) break;
-    const auto* first = static_cast<const std::byte*>(::memmem(window.data(), window.size(), wire::kRecordMagic, sizeof wire::kRecordMagic));
-    if (first == nullptr) {
-      from += window.size() - (sizeof wire::kRecordMagic - 1);
-      continue;
+    std::span<const std::byte> left = window;
+    while (left.size() >= sizeof(wire::RecordHead)) {
+      const auto* at = static_cast<const std::byte*>(::memmem(left.data(), left.size(), wire::kRecordMagic, sizeof wire::kRecordMagic));
+      if (at == nullptr) {
+        left = left.last(sizeof wire::kRecordMagic - 1);
+        break;
+      }
+      left = left.subspan(static_cast<std::size_t>(at - left.data()));
+      if (left.size() < sizeof(wire::RecordHead)) break;
+      if (const auto found = parse_head(left, from + (window.size() - left.size()))) return std::optional(*found);
+      left = left.subspan(1);
     }
-    from += static_cast<std::uint64_t>(first - window.data());
-    if (const auto found = head(from)) return std::optional(*found);
-    ++from;
+    // What is left is too short for a head; it is looked at again together with what follows.
+    from += window.size() - left.size();
   }
   return std::optional<Record>();
 }

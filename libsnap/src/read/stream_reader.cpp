@@ -143,14 +143,27 @@ class StreamReader {
     last_pages_ = view.pages();
     ++block_records_;
     window_->push(record, std::move(body));
+    SNAP_TRY(deliver_held(format::kMaxRegionBytes));
     return deliver(first_page * kPageBytes);
   }
 
-  // The size, where it is known, ends inside the last page.
+  // The size ends inside the last page. Where it comes behind the blocks, the last page of each waits for what is next.
   Result<void> deliver(std::uint64_t offset) {
     std::span<const std::byte> bytes = block_;
-    if (const std::uint64_t size = region().info.size; size != kUnknownSize && size - offset < bytes.size()) bytes = bytes.first(size - offset);
-    return visitor_.region_bytes(catalog_.regions.size() - 1, offset, bytes);
+    const std::uint64_t size = region().info.size;
+    if (size != kUnknownSize) return deliver(offset, bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size - offset))));
+    held_offset_ = offset + bytes.size() - kPageBytes;
+    const auto last = bytes.last(kPageBytes);
+    held_.assign(last.begin(), last.end());
+    return deliver(offset, bytes.first(bytes.size() - kPageBytes));
+  }
+  Result<void> deliver(std::uint64_t offset, std::span<const std::byte> bytes) {
+    return bytes.empty() ? Result<void>() : visitor_.region_bytes(catalog_.regions.size() - 1, offset, bytes);
+  }
+  Result<void> deliver_held(std::uint64_t size) {
+    const Bytes page = std::exchange(held_, {});
+    if (page.empty()) return {};
+    return deliver(held_offset_, std::span(page).first(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, size - held_offset_))));
   }
 
   // All copies of a block name one other block: it is decoded once.
@@ -198,6 +211,7 @@ class StreamReader {
     if (close.block_records != block_records_) return corrupt(record.offset, "a region has another number of blocks than its end says");
     closing.close = close;
     open_ = false;
+    SNAP_TRY(deliver_held(record.number));
     return visitor_.region_end(record.region, record.number);
   }
 
@@ -261,6 +275,8 @@ class StreamReader {
   std::uint32_t last_pages_ = 0;
   std::uint64_t block_records_ = 0;
   Bytes block_;
+  Bytes held_;  // the last page of the last block, of a region of unknown size
+  std::uint64_t held_offset_ = 0;
   Bytes source_block_;
   Scratch scratch_;
 };

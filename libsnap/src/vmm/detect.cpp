@@ -14,12 +14,26 @@ struct KnownFormat {
   const char* name;
   std::string_view magic;
 };
+constexpr std::size_t kHeaderBytes = 64;  // of a snapshot, where it names no features
 constexpr std::array<KnownFormat, 4> kFormats = {{
     {Format::kVmsnap, "vmsnap", std::string_view("\x89VMS\r\n\x1a\n", 8)},
     {Format::kRaw, "raw", ""},
     {Format::kQcow2, "qcow2", "QFI\xfb"},
     {Format::kVmstate, "vmstate", "QEVM"},
 }};
+
+/// A snapshot whose first bytes are damaged is not to be taken for raw memory: half of the magic, or a record behind the header.
+bool damaged_snapshot(std::span<const std::byte> first_bytes) {
+  const std::string_view magic = kFormats[0].magic;
+  std::size_t fitting = 0;
+  for (std::size_t i = 0; i < std::min(magic.size(), first_bytes.size()); ++i) {
+    fitting += std::to_integer<unsigned char>(first_bytes[i]) == static_cast<unsigned char>(magic[i]);
+  }
+  static constexpr std::string_view record = "vmsr";
+  const bool has_record = first_bytes.size() >= kHeaderBytes + record.size() &&
+                          std::memcmp(first_bytes.data() + kHeaderBytes, record.data(), record.size()) == 0;
+  return fitting >= magic.size() / 2 || has_record;
+}
 
 }  // namespace
 
@@ -43,7 +57,7 @@ Format detect_format(std::span<const std::byte> first_bytes) {
     if (magic.empty() || first_bytes.size() < magic.size()) continue;
     if (std::memcmp(first_bytes.data(), magic.data(), magic.size()) == 0) return known.format;
   }
-  return Format::kRaw;
+  return damaged_snapshot(first_bytes) ? Format::kVmsnap : Format::kRaw;
 }
 
 std::optional<std::size_t> main_memory(const Reader& reader) {

@@ -53,6 +53,7 @@ class Scanner {
   void seen(std::uint64_t page);
   Result<void> all_seen() const;
   void literal(std::uint64_t value, unsigned bytes);
+  Result<void> within_limit() const;
 
   StreamSource& stream_;
   const StreamLayout& layout_;
@@ -69,6 +70,11 @@ void Scanner::literal(std::uint64_t value, unsigned bytes) {
   Bytes encoded;
   append_be(encoded, value);
   scan_.recipe.literal(std::span(encoded).last(bytes));
+}
+
+Result<void> Scanner::within_limit() const {
+  if (scan_.recipe.bytes() <= kMaxRecipeBytes) return {};
+  return fail(Code::kLimit, "the RAM section is in too many pieces", cursor_.offset());
 }
 
 Result<void> Scanner::take_page(PageForm form, std::uint64_t page) {
@@ -121,6 +127,7 @@ Result<void> Scanner::version_1() {
   const bool hole = pages != page_count_;
   if (hole && pages + kHolePages != page_count_) return truncated(count.offset(), kEndsEarly);
   for (std::uint64_t page = 0; page < page_count_; ++page) {
+    SNAP_TRY(within_limit());
     if (hole && page == kHoleFirst) page += kHolePages;
     SNAP_TRY_ASSIGN(type, cursor_.take_byte(kEndsEarly));
     if (type == 0) {
@@ -136,6 +143,7 @@ Result<void> Scanner::version_1() {
 Result<void> Scanner::kvm_live() {
   while (true) {
     const std::uint64_t at = cursor_.offset();
+    SNAP_TRY(within_limit());
     SNAP_TRY_ASSIGN(address, cursor_.take_be32(kEndsEarly));
     if (address == 1) break;
     if (address % kPageBytes != 0) return corrupt(at, "a page address in the RAM section is not aligned", address);
@@ -193,6 +201,7 @@ Result<bool> Scanner::section() {
 Result<void> Scanner::words() {
   while (true) {
     const std::uint64_t at = cursor_.offset();
+    SNAP_TRY(within_limit());
     SNAP_TRY_ASSIGN(word, cursor_.take_be64(kEndsEarly));
     const std::uint64_t flags = word % kPageBytes;
     const std::uint64_t page = word / kPageBytes;

@@ -13,7 +13,6 @@ namespace snap {
 namespace {
 
 constexpr std::size_t kBatchBytes = 256 * 1024;
-constexpr std::uint64_t kMaxRecipeBytes = 256u << 20;
 constexpr std::uint64_t kMaxBlockBytes = 1u << 20;
 constexpr const char* kPastMemory = "the recipe of the VM state goes past the end of memory";
 
@@ -82,8 +81,8 @@ class HashingSink final : public ByteSink {
 
 class RecipeRun {
  public:
-  RecipeRun(Reader& reader, ByteSink& sink, std::uint64_t stream_bytes, const std::atomic<bool>* cancel)
-      : reader_(reader), memory_(reader), sink_(sink, most_bytes(stream_bytes), cancel) {}
+  RecipeRun(Reader& reader, ByteSink& sink, std::uint64_t recipe_bytes, const std::atomic<bool>* cancel)
+      : reader_(reader), memory_(reader), sink_(sink, most_bytes(recipe_bytes), cancel) {}
   const HashingSink& sink() const { return sink_; }
 
   Result<void> run(const RecipeOp& op) {
@@ -105,10 +104,11 @@ class RecipeRun {
   }
 
  private:
-  /// A stream deflated otherwise than the original may be longer, but not than memory as it is.
-  std::uint64_t most_bytes(std::uint64_t stream_bytes) const {
-    const std::uint64_t more = memory_.size() + memory_.size() / 256 + kBatchBytes;
-    return stream_bytes + std::min(more, ~stream_bytes);
+  /// Every page, state and literal once. Marks, and what deflate adds to bytes that do not shrink, are less than a 256th.
+  std::uint64_t most_bytes(std::uint64_t recipe_bytes) const {
+    std::uint64_t all = recipe_bytes + memory_.size() / 256 + kBatchBytes;
+    for (const RegionInfo& info : reader_.regions()) all += info.size;
+    return all;
   }
   Result<void> state(std::string_view name);
   Result<void> pages(const RecipeOp& op);
@@ -157,6 +157,8 @@ Result<void> RecipeRun::pages(const RecipeOp& op) {
 }
 
 Result<void> RecipeRun::fills(const RecipeOp& op) {
+  const std::uint64_t all = ceil_div(memory_.size(), kPageBytes);
+  if (op.first > all || op.count > all - op.first) return corrupt(0, kPastMemory);
   out_.clear();
   for (std::uint64_t index = 0; index < op.count; ++index) {
     append_mark(out_, op.form, true, op.first + index);
@@ -211,8 +213,8 @@ Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::
   }
   SNAP_TRY_ASSIGN(recipe_bytes, read_state(reader, kRecipeState, kMaxRecipeBytes));
   RecipeReader recipe(recipe_bytes);
-  SNAP_TRY_ASSIGN(stream_bytes, recipe.open());
-  RecipeRun run(reader, sink, stream_bytes, cancel);
+  SNAP_TRY(recipe.open());
+  RecipeRun run(reader, sink, recipe_bytes.size(), cancel);
   while (true) {
     SNAP_TRY_ASSIGN(op, recipe.next());
     if (op.kind == RecipeOp::kEnd) break;

@@ -24,6 +24,8 @@
 namespace snap {
 
 inline constexpr std::string_view kRecipeMagic = "VMSTRCP1";
+/// A live save of 4 GiB whose pages come in no order at all needs a third of it.
+inline constexpr std::uint64_t kMaxRecipeBytes = 32u << 20;
 
 /// What stands before a page or fill byte of page p; A = 4096 p.
 enum class PageForm : std::uint8_t {
@@ -65,6 +67,8 @@ class RecipeWriter {
   void fill(PageForm form, std::uint64_t page, std::byte byte);
   void deflate(const DeflateParams& params, std::span<const std::byte> slack);
   void append_operations(RecipeWriter& from);
+  /// So far, at most a run less.
+  std::size_t bytes() const { return out_.size() + literal_.size(); }
   /// Operations without head and END, as RecipeReader takes them.
   const Bytes& operations();
   Bytes finish(std::uint64_t stream_bytes);

@@ -53,6 +53,11 @@ Result<void> Filler::source(RandomSource& source, std::uint64_t offset, std::uin
 
 Result<void> Filler::rest(ByteSource& stream, std::uint64_t most) {
   Feed feed(stream, most, taken_);
+  // Jobs know the feed, so it stays for all of them, whatever happens here.
+  struct Drained {
+    Pipeline& pipeline;
+    ~Drained() { static_cast<void>(pipeline.drain()); }
+  } const drained{pipeline_};
   // A job begun is filled here.
   if (filling_ != nullptr) {
     SNAP_TRY_ASSIGN(got, feed.read(filling_->room(room())));
@@ -62,17 +67,14 @@ Result<void> Filler::rest(ByteSource& stream, std::uint64_t most) {
   }
   const std::uint64_t begin = position_;
   const std::uint64_t before = feed.total();
-  Result<void> result;
-  for (std::uint64_t turn = 0; result && !feed.ended(); ++turn) {
-    result = need_job();
-    if (!result) break;
+  for (std::uint64_t turn = 0; !feed.ended(); ++turn) {
+    SNAP_TRY(need_job());
     filling_->read_from(feed, turn);
     position_ += filling_->capacity();
-    result = submit();
+    SNAP_TRY(submit());
   }
-  // Jobs know the feed, so it stays for all of them. Those behind the stream's end held nothing.
-  const auto drained = pipeline_.drain();
-  if (!result || !drained) return result ? drained : result;
+  // Those behind the stream's end held nothing.
+  SNAP_TRY(pipeline_.drain());
   position_ = begin + (feed.total() - before);
   return {};
 }

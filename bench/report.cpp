@@ -79,7 +79,7 @@ void Report::print(std::FILE* to) const {
                padded("result", 10).c_str(), padded("best/cpu", 12).c_str(), "target");
   for (const Figure& figure : figures_) {
     std::string side = figure.best_ratio ? number(*figure.best_ratio) : "";
-    if (figure.cpu_ratio) side += "/" + number(*figure.cpu_ratio);
+    if (figure.cpu_ratio) side.append("/").append(number(*figure.cpu_ratio));
     const std::string result = figure.result_unit.empty() ? "" : number(figure.result) + " " + figure.result_unit;
     std::string target = target_text(figure);
     if (figure.target) target += figure.met() ? "  ok" : "  MISSED";

@@ -131,7 +131,11 @@ std::string followed(const std::string& path) {
     if (error || links == kMostLinks) return path;
     at = at.parent_path() / target;  // an absolute target replaces the whole
   }
-  return at.string();
+  // The link of an open file may say a name that is not the file's any more.
+  struct stat named {}, found {};
+  const bool same = ::stat(path.c_str(), &named) != 0 ||
+                    (::stat(at.c_str(), &found) == 0 && named.st_dev == found.st_dev && named.st_ino == found.st_ino);
+  return same ? at.string() : path;
 }
 
 Output::Output(const std::string& path, const Input& input) : name_(path) {

@@ -25,6 +25,11 @@ std::vector<std::string> marked(int argc, char** argv) {
   return arguments;
 }
 
+std::string without_marks(std::string text) {
+  std::erase(text, kMark);
+  return text;
+}
+
 CLI::Validator unmarked() {
   const auto unmark = [](std::string& value) {
     if (value.size() > 2 && value[0] == kMark && value[1] == '[') value.erase(0, 1);
@@ -91,9 +96,9 @@ int CommandLine::run(int argc, char** argv) {
     app_->parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app_->exit(error), kExitOk;
-    fail_usage(error.what());
+    fail_usage(without_marks(error.what()));
   }
-  if (help_app->parsed()) return help(topic);
+  if (help_app->parsed()) return help(without_marks(topic));
   for (const Named& command : commands_) {
     if (command.app->parsed()) return command.run();
   }

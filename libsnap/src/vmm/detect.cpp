@@ -22,17 +22,18 @@ constexpr std::array<KnownFormat, 4> kFormats = {{
     {Format::kVmstate, "vmstate", "QEVM"},
 }};
 
-/// A snapshot whose first bytes are damaged is not to be taken for raw memory: half of the magic, or a record behind the header.
+/// A snapshot whose first bytes are damaged is not to be taken for raw memory: most of the magic, its letters, or a record behind
+/// the header.
 bool damaged_snapshot(std::span<const std::byte> first_bytes) {
   const std::string_view magic = kFormats[0].magic;
   std::size_t fitting = 0;
   for (std::size_t i = 0; i < std::min(magic.size(), first_bytes.size()); ++i) {
     fitting += std::to_integer<unsigned char>(first_bytes[i]) == static_cast<unsigned char>(magic[i]);
   }
-  static constexpr std::string_view record = "vmsr";
-  const bool has_record = first_bytes.size() >= kHeaderBytes + record.size() &&
-                          std::memcmp(first_bytes.data() + kHeaderBytes, record.data(), record.size()) == 0;
-  return fitting >= magic.size() / 2 || has_record;
+  const auto stands = [&](std::string_view text, std::size_t at) {
+    return first_bytes.size() >= at + text.size() && std::memcmp(first_bytes.data() + at, text.data(), text.size()) == 0;
+  };
+  return fitting >= 6 || stands("VMS", 1) || stands("vmsr\1", kHeaderBytes) || stands("vmsr\5", kHeaderBytes);
 }
 
 }  // namespace

@@ -168,6 +168,7 @@ Result<void> Scanner::live() {
 
 /// One section of a live save. False after the RAM's last.
 Result<bool> Scanner::section() {
+  SNAP_TRY(within_limit());
   const std::uint64_t at = cursor_.offset();
   SNAP_TRY_ASSIGN(type, cursor_.take_byte(kEndsEarly));
   if (type != kStart && type != kPart && type != kEnd) {

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kBatchBytes = 256 * 1024;
 constexpr std::uint64_t kMaxBlockBytes = 1u << 20;
+constexpr std::uint64_t kMaxReadRecipe = 4 * kMaxRecipeBytes;  // more than what is written, so that none is refused for its frame
+constexpr std::uint64_t kMostRepeats = 16;
 constexpr const char* kPastMemory = "the recipe of the VM state goes past the end of memory";
 
 /// All memory regions one behind the other.
@@ -81,8 +83,8 @@ class HashingSink final : public ByteSink {
 
 class RecipeRun {
  public:
-  RecipeRun(Reader& reader, ByteSink& sink, std::uint64_t recipe_bytes, const std::atomic<bool>* cancel)
-      : reader_(reader), memory_(reader), sink_(sink, most_bytes(recipe_bytes), cancel) {}
+  RecipeRun(Reader& reader, ByteSink& sink, std::uint64_t recipe_bytes, std::uint64_t stream_bytes, const std::atomic<bool>* cancel)
+      : reader_(reader), memory_(reader), sink_(sink, most_bytes(recipe_bytes, stream_bytes), cancel) {}
   const HashingSink& sink() const { return sink_; }
 
   Result<void> run(const RecipeOp& op) {
@@ -104,9 +106,10 @@ class RecipeRun {
   }
 
  private:
-  /// Every page, state and literal once. Marks, and what deflate adds to bytes that do not shrink, are less than a 256th.
-  std::uint64_t most_bytes(std::uint64_t recipe_bytes) const {
-    std::uint64_t all = recipe_bytes + memory_.size() / 256 + kBatchBytes;
+  /// Every page, state and literal once. Marks, and what deflate adds to bytes that do not shrink, are less than a 256th. A live
+  /// save repeats pages: as often as the stream's size says, which is hostile, so that has a limit too.
+  std::uint64_t most_bytes(std::uint64_t recipe_bytes, std::uint64_t stream_bytes) const {
+    std::uint64_t all = recipe_bytes + memory_.size() / 256 + kBatchBytes + std::min(stream_bytes, kMostRepeats * memory_.size());
     for (const RegionInfo& info : reader_.regions()) all += info.size;
     return all;
   }
@@ -211,10 +214,10 @@ Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::
   if (!reader.find(RegionKind::kState, kRecipeState)) {
     return fail(Code::kNotFound, "the snapshot was not made from a VM state");
   }
-  SNAP_TRY_ASSIGN(recipe_bytes, read_state(reader, kRecipeState, kMaxRecipeBytes));
+  SNAP_TRY_ASSIGN(recipe_bytes, read_state(reader, kRecipeState, kMaxReadRecipe));
   RecipeReader recipe(recipe_bytes);
-  SNAP_TRY(recipe.open());
-  RecipeRun run(reader, sink, recipe_bytes.size(), cancel);
+  SNAP_TRY_ASSIGN(stream_bytes, recipe.open());
+  RecipeRun run(reader, sink, recipe_bytes.size(), stream_bytes, cancel);
   while (true) {
     SNAP_TRY_ASSIGN(op, recipe.next());
     if (op.kind == RecipeOp::kEnd) break;

@@ -24,8 +24,8 @@
 namespace snap {
 
 inline constexpr std::string_view kRecipeMagic = "VMSTRCP1";
-/// A live save of 4 GiB whose pages come in no order at all needs a third of it.
-inline constexpr std::uint64_t kMaxRecipeBytes = 32u << 20;
+/// What an import makes at most. A live save of 4 GiB whose pages come in no order at all needs a sixth of it.
+inline constexpr std::uint64_t kMaxRecipeBytes = 64u << 20;
 
 /// What stands before a page or fill byte of page p; A = 4096 p.
 enum class PageForm : std::uint8_t {

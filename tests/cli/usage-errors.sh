@@ -53,7 +53,3 @@ for line in --help --version help 'help convert' 'convert --help' 'help compare'
   expect 0 vmsnap $line
   prints vmsnap
 done
-# Guest memory is not poured over a terminal.
-requires script
-script -qec "'$VMSNAP' convert -O raw x.vmsnap -" /dev/null >out && fail "wrote to a terminal"
-prints 'is a terminal'

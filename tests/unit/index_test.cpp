@@ -44,6 +44,15 @@ TEST(IndexNode, FindsWhatWasSet) {
   }
 }
 
+TEST(IndexNode, TakesEntriesInAnyOrder) {
+  IndexNode ascending;
+  IndexNode any;
+  for (const unsigned child : {3u, 70u, 130u, 200u, 255u}) ascending.set(child, entry_of(child));
+  for (const unsigned child : {200u, 3u, 255u, 130u, 200u, 70u, 3u}) any.set(child, entry_of(child));
+  EXPECT_TRUE(any.encode() == ascending.encode());
+  EXPECT_EQ(any.find(4), nullptr);
+}
+
 TEST(IndexNode, RefusesBodiesThatDoNotFit) {
   IndexNode node;
   node.set(3, entry_of(3));

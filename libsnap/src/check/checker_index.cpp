@@ -51,7 +51,7 @@ Result<void> Checker::add_lost_blocks(const Record& record) {
   if (!verify_body(record, body)) return {};
   const auto found = parse_node(record, body);
   const std::uint64_t first = record.number << format::kNodeLog2;
-  if (!found || first < open_->next_block || first >= block_count(std::min(known_size(), format::kMaxRegionBytes), header_.block_log2)) return {};
+  if (!found || first < std::max(open_->next_block, open_->covered) || first >= block_count(std::min(known_size(), format::kMaxRegionBytes), header_.block_log2)) return {};
   for (unsigned child = 0; child < format::kNodeChildren; ++child) {
     const IndexEntry* entry = found->find(child);
     if (entry == nullptr) continue;

@@ -23,9 +23,16 @@ const IndexEntry* IndexNode::find(unsigned child) const {
 }
 
 void IndexNode::set(unsigned child, const IndexEntry& entry) {
-  present_[child / 64] |= std::uint64_t{1} << (child % 64);
-  entries_.push_back(entry);
-  for (unsigned word = child / 64 + 1; word < 4; ++word) before_[word] = static_cast<std::uint8_t>(entries_.size());
+  const std::uint64_t bit = std::uint64_t{1} << (child % 64);
+  std::uint64_t& word = present_[child / 64];
+  const auto at = entries_.begin() + before_[child / 64] + std::popcount(word & (bit - 1));
+  if ((word & bit) != 0) {
+    *at = entry;
+    return;
+  }
+  entries_.insert(at, entry);
+  word |= bit;
+  for (unsigned later = child / 64 + 1; later < 4; ++later) ++before_[later];
 }
 
 Bytes IndexNode::encode() const {

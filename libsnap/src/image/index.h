@@ -32,7 +32,8 @@ class IndexNode {
   /// The entry of child i (0 … 255); null where the child has no record.
   const IndexEntry* find(unsigned child) const;
   std::size_t memory_bytes() const { return sizeof *this + entries_.size() * sizeof(IndexEntry); }
-  void set(unsigned child, const IndexEntry& entry);  // ascending
+  /// In any order, again or not; ascending is the fastest.
+  void set(unsigned child, const IndexEntry& entry);
   bool empty() const { return entries_.empty(); }
   void clear() { *this = IndexNode(); }
   Bytes encode() const;

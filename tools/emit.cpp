@@ -8,14 +8,12 @@
 #include <cerrno>
 
 #include "signals.h"
+#include "snap/import.h"
 #include "snap/restore.h"
 #include "text.h"
 
 namespace snap::tool {
 namespace {
-
-constexpr std::string_view kMainName = "pc.ram";
-constexpr std::string_view kSurplusName = "phys_ram.rest";  // beside it no region counts as the main memory
 
 std::string names_of(const Reader& reader) {
   std::string names;
@@ -30,11 +28,11 @@ class RawVisitor final : public StreamVisitor {
 
   Result<void> region_begin(std::size_t, const RegionInfo& info) override {
     const bool memory = info.kind == RegionKind::kMemory;
-    if (wanted_.empty() && memory && count_ != 0 && info.name == kMainName) return kMainIsLater;
-    if (wanted_.empty() && memory && info.name == kSurplusName) return kNoMain;
+    if (wanted_.empty() && memory && count_ != 0 && info.name == kMainRamName) return kMainIsLater;
+    if (wanted_.empty() && memory && info.name == kSurplusRamName) return kNoMain;
     if (memory && took_state_ && info.name == wanted_) return kMemoryIsLater;
     taking_ = wanted_ == "all" ? memory : count_ == 0 && (wanted_.empty() ? memory : info.name == wanted_);
-    rival_ = wanted_.empty() && memory && count_ != 0 && main_name_ != kMainName;
+    rival_ = wanted_.empty() && memory && count_ != 0 && main_name_ != kMainRamName;
     if (taking_ && ++count_ == 1) main_name_ = info.name;
     took_state_ |= taking_ && !memory;
     at_ = 0;

@@ -89,7 +89,7 @@ void CommandLine::add(const char* name, const char* purpose, Command (*adder)(Op
 int CommandLine::run(int argc, char** argv) {
   CLI::App* help_app = app_->add_subcommand("help", "Print the help of a command");
   std::string topic;
-  help_app->add_option("COMMAND", topic, "A command");
+  help_app->add_option("COMMAND", topic, "A command")->transform(unmarked());
   try {
     std::vector<std::string> arguments = marked(argc, argv);
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
@@ -98,7 +98,7 @@ int CommandLine::run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app_->exit(error), kExitOk;
     fail_usage(without_marks(error.what()));
   }
-  if (help_app->parsed()) return help(without_marks(topic));
+  if (help_app->parsed()) return help(topic);
   for (const Named& command : commands_) {
     if (command.app->parsed()) return command.run();
   }

@@ -71,7 +71,11 @@ struct VmstateExport {
 /// The original VM state stream of a snapshot made by import_qcow2 or import_vmstate.
 Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::atomic<bool>* cancel = nullptr);
 
-/// The region that is the guest's main memory: named "pc.ram", else the only or the largest memory region.
+/// What imports call the guest's main memory, and what is left of its RAM where the machine is not fully known.
+inline constexpr std::string_view kMainRamName = "pc.ram";
+inline constexpr std::string_view kSurplusRamName = "phys_ram.rest";
+/// The region that is the guest's main memory: named kMainRamName, else the only or the largest memory region; none beside one
+/// named kSurplusRamName.
 std::optional<std::size_t> main_memory(const Reader& reader);
 
 }  // namespace snap

@@ -4,7 +4,6 @@
 
 #include "base/fail.h"
 #include "check/checker.h"
-#include "codec/checksum.h"
 
 namespace snap {
 

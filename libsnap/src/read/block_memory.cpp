@@ -9,10 +9,6 @@
 
 namespace snap {
 
-BlockMemory::~BlockMemory() {
-  for (const Slab& slab : slabs_) ::munmap(slab.memory, slab.bytes);
-}
-
 namespace {
 
 constexpr std::size_t kHugePage = 2u << 20;
@@ -35,6 +31,10 @@ void* map_slab(std::size_t bytes) {
 }
 
 }  // namespace
+
+BlockMemory::~BlockMemory() {
+  for (const Slab& slab : slabs_) ::munmap(slab.memory, slab.bytes);
+}
 
 // The kernel makes all of a slab's pages at once: one by one, when first written, they would cost a read half as much as a
 // block's decoding. Slabs double, so that who reads little takes little.

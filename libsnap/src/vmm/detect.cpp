@@ -63,7 +63,7 @@ Format detect_format(std::span<const std::byte> first_bytes) {
 
 std::optional<std::size_t> main_memory(const Reader& reader) {
   if (reader.find(RegionKind::kMemory, kSurplusRamName)) return std::nullopt;
-  if (const auto named = reader.find(RegionKind::kMemory, "pc.ram")) return named;
+  if (const auto named = reader.find(RegionKind::kMemory, kMainRamName)) return named;
   const auto regions = reader.regions();
   std::optional<std::size_t> largest;
   for (std::size_t index = 0; index < regions.size(); ++index) {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "snap/import.h"
+
 namespace snap {
 namespace {
 
@@ -75,7 +77,7 @@ std::optional<Machine> recognise_machine(const StreamLayout& layout, std::uint64
 std::vector<RegionInfo> machine_regions(const Machine& machine) {
   constexpr std::uint64_t kHoleEnd = 0x100000;
   RegionInfo ram;
-  ram.name = "pc.ram";
+  ram.name = kMainRamName;
   ram.size = machine.low_bytes + machine.high_bytes;
   ram.placements.push_back({0, 0, std::min(machine.low_bytes, kVgaHoleOffset)});
   if (machine.low_bytes > kHoleEnd) ram.placements.push_back({kHoleEnd, kHoleEnd, machine.low_bytes - kHoleEnd});

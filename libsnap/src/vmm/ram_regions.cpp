@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/fail.h"
+#include "snap/import.h"
 
 namespace snap {
 

@@ -15,8 +15,6 @@ namespace snap {
 
 /// The RAM of a machine that is not known.
 inline constexpr std::string_view kWholeRamName = "phys_ram";
-/// What the RAM has behind the regions of the machine it was taken for. Where it exists, main_memory() trusts no name.
-inline constexpr std::string_view kSurplusRamName = "phys_ram.rest";
 
 /// `size` may be kUnknownSize where the machine is not known.
 std::vector<RegionInfo> ram_regions(const std::optional<Machine>& machine, std::uint64_t size);

@@ -58,6 +58,7 @@ Result<void> Filler::rest(ByteSource& stream, std::uint64_t most) {
     Pipeline& pipeline;
     ~Drained() { static_cast<void>(pipeline.drain()); }
   } const drained{pipeline_};
+  const std::uint64_t start = position_;
   // A job begun is filled here.
   if (filling_ != nullptr) {
     SNAP_TRY_ASSIGN(got, feed.read(filling_->room(room())));
@@ -65,8 +66,6 @@ Result<void> Filler::rest(ByteSource& stream, std::uint64_t most) {
     position_ += got;
     if (room() == 0) SNAP_TRY(submit());
   }
-  const std::uint64_t begin = position_;
-  const std::uint64_t before = feed.total();
   for (std::uint64_t turn = 0; !feed.ended(); ++turn) {
     SNAP_TRY(need_job());
     filling_->read_from(feed, turn);
@@ -75,7 +74,7 @@ Result<void> Filler::rest(ByteSource& stream, std::uint64_t most) {
   }
   // Those behind the stream's end held nothing.
   SNAP_TRY(pipeline_.drain());
-  position_ = begin + (feed.total() - before);
+  position_ = start + feed.total();
   return {};
 }
 

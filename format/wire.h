@@ -99,6 +99,12 @@ struct RecordHead {        // SPEC 5
 };
 static_assert(sizeof(RecordHead) == 48 && alignof(RecordHead) == 1 && offsetof(RecordHead, head_check) == 40);
 
+struct ParentBody {  // SPEC 12; the hint follows
+  Digest digest;
+  le16 hint_bytes;
+};
+static_assert(sizeof(ParentBody) == 34 && alignof(ParentBody) == 1);
+
 struct RegionBody {  // SPEC 6; the name and the placements follow
   std::uint8_t kind;
   std::uint8_t guest_page_log2;
@@ -116,7 +122,7 @@ struct Placement {  // SPEC 6
 static_assert(sizeof(Placement) == 24);
 
 enum PageKind : std::uint8_t { kZero = 0, kSame = 1, kRaw = 2, kXor = 3, kCopy = 4 };
-enum CodecId : std::uint8_t { kStore = 0, kLz4 = 1, kZstd = 2 };
+enum CodecId : std::uint8_t { kStore = 0, kLz4 = 1, kZstd = 2, kZstdOverParent = 3 };
 
 struct NodeEntry {  // SPEC 8
   le64 offset;

@@ -47,6 +47,8 @@ const char* damage_name(DamageKind kind) {
       return "gap";
     case DamageKind::kContent:
       return "content";
+    case DamageKind::kParent:
+      return "parent";
   }
   return "record";
 }

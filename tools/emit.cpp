@@ -81,7 +81,7 @@ class RawVisitor final : public StreamVisitor {
 
   Result<void> seek_over(std::uint64_t gap) const {
     if (gap == 0 || ::lseek(output_.fd(), static_cast<off_t>(gap), SEEK_CUR) >= 0) return {};
-    return Error{.code = Code::kIo, .sys_errno = errno, .what = "cannot seek"};
+    return Error{.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(errno), .what = "cannot seek"};
   }
 
   std::string wanted_;
@@ -142,7 +142,7 @@ Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, O
   if (!visitor.found()) return Error{.code = Code::kNotFound, .what = "the stream has no such region"};
   // What was skipped at the end is not yet part of the file's size.
   if (output.fresh() && ::ftruncate(output.fd(), static_cast<off_t>(visitor.total())) != 0) {
-    return Error{.code = Code::kIo, .sys_errno = errno, .what = "cannot set the size"};
+    return Error{.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(errno), .what = "cannot set the size"};
   }
   return visitor.total();
 }

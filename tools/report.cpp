@@ -62,7 +62,7 @@ void fail(std::string_view file, const Error& error, std::string_view feature) {
 void fail_errno(std::string_view file, const char* what) {
   const int sys_errno = errno;
   if (sys_errno == EINTR && caught_signal() != 0) fail(file, Error{.code = Code::kCancelled});
-  fail(file, Error{.code = Code::kIo, .sys_errno = sys_errno, .what = what});
+  fail(file, Error{.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(sys_errno), .what = what});
 }
 
 void fail_usage(std::string message) { throw Failure{kExitUsage, std::move(message)}; }

@@ -83,7 +83,7 @@ TEST_P(IoFaults, OfTheSinkWhileWriting) {
     auto writer = Writer::create(sink, sample.options);
     if (!writer) return writer.error();
     if (auto digest = write_sample(**writer, sample); !digest) return digest.error();
-    if (made != file) return Error{Code::kCorrupt, 0, 0, "another file", 0};
+    if (made != file) return Error{Code::kCorrupt, 0, 0, 0, "another file", 0};
     return {};
   });
 }
@@ -118,7 +118,7 @@ TEST_P(IoFaults, OfTheSourceWhileReading) {
       if (auto result = (*reader)->read(region, 0, std::span(content).first(half)); !result) return result;
       const RegionRead rest{region, half, std::span(content).subspan(half)};
       if (auto result = (*reader)->read_batch({&rest, 1}); !result) return result;
-      if (content != sample.regions[region].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+      if (content != sample.regions[region].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     }
     return {};
   });
@@ -131,7 +131,7 @@ TEST_P(IoFaults, OfTheSourceWhileChecking) {
     options.threads = threads;
     const auto report = check(faulty, options);
     if (!report) return report.error();
-    if (!report->clean()) return Error{Code::kTruncated, 0, 0, "the report says that the file is short", 0};
+    if (!report->clean()) return Error{Code::kTruncated, 0, 0, 0, "the report says that the file is short", 0};
     return {};
   }, true);  // what was short is read again where it is needed
 }
@@ -148,7 +148,7 @@ TEST_P(IoFaults, OfBothWhileRepairing) {
     CheckOptions options;
     options.threads = threads;
     if (auto result = repair(faulty, sink, options); !result) return result;
-    if (out != file) return Error{Code::kCorrupt, 0, 0, "another file", 0};
+    if (out != file) return Error{Code::kCorrupt, 0, 0, 0, "another file", 0};
     return {};
   }, true);
 }
@@ -168,7 +168,7 @@ TEST_P(IoFaults, OfTheSourceWhileRestoring) {
     if (auto result = restore_to_sink(**reader, 2, *sink, options); !result) return result;
     const TemporaryFile target;
     if (auto result = restore_to_file(**reader, 2, target.fd(), 0, options); !result) return result;
-    if (memory != content || out != content || target.bytes() != content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+    if (memory != content || out != content || target.bytes() != content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     return {};
   });
 }
@@ -183,7 +183,7 @@ TEST_P(IoFaults, OfTheStreamWhileReadingItThrough) {
         const auto result = read_stream(faulty, collector);
         if (!result) return result.error();
         for (std::size_t i = 0; i < sample.regions.size(); ++i) {
-          if (collector.contents[i] != sample.regions[i].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+          if (collector.contents[i] != sample.regions[i].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
         }
         return {};
       },

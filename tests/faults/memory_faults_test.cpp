@@ -63,7 +63,7 @@ TEST_P(MemoryFaults, Create) {
   expect_survives([&]() -> Result<void> {
     const auto made = try_make_file(sample);
     if (!made) return made.error();
-    if (*made != file) return Error{Code::kCorrupt, 0, 0, "another file", 0};
+    if (*made != file) return Error{Code::kCorrupt, 0, 0, 0, "another file", 0};
     return {};
   });
 }
@@ -87,7 +87,7 @@ TEST_P(MemoryFaults, CreateByACallerWhoDoesNotListen) {
     }
     const auto digest = (*writer)->finish();
     if (!digest) return digest.error();
-    if (made != file) return Error{Code::kCorrupt, 0, 0, "another file", 0};
+    if (made != file) return Error{Code::kCorrupt, 0, 0, 0, "another file", 0};
     return {};
   });
 }
@@ -124,7 +124,7 @@ TEST_P(MemoryFaults, Read) {
       const RegionRead read{2, at, out};
       if (auto result = at % 2 == 0 ? (*reader)->read(2, at, out) : (*reader)->read_batch({&read, 1}); !result) return result;
     }
-    if (content != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+    if (content != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     return {};
   });
 }
@@ -153,7 +153,7 @@ TEST_P(MemoryFaults, Check) {
     options.threads = threads;
     const auto report = check(*source, options);
     if (!report) return report.error();
-    if (!report->clean()) return Error{Code::kCorrupt, 0, 0, "damage that is not there", 0};
+    if (!report->clean()) return Error{Code::kCorrupt, 0, 0, 0, "damage that is not there", 0};
     return {};
   });
 }
@@ -168,7 +168,7 @@ TEST_P(MemoryFaults, Repair) {
     CheckOptions options;
     options.threads = threads;
     if (auto result = repair(*source, *sink, options); !result) return result;
-    if (out != file) return Error{Code::kCorrupt, 0, 0, "another file", 0};
+    if (out != file) return Error{Code::kCorrupt, 0, 0, 0, "another file", 0};
     return {};
   });
 }
@@ -183,11 +183,11 @@ TEST_P(MemoryFaults, Restore) {
     if (!reader) return reader.error();
     std::fill(memory.begin(), memory.end(), std::byte{0});
     if (auto result = restore_to_memory(**reader, 2, memory, options); !result) return result;
-    if (memory != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+    if (memory != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     Bytes out;
     auto sink = memory_sink(out);
     if (auto result = restore_to_sink(**reader, 2, *sink, options); !result) return result;
-    if (out != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+    if (out != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     return {};
   });
 }
@@ -198,7 +198,7 @@ TEST_P(MemoryFaults, Stream) {
     Collector collector;
     const auto result = stream(file, collector);
     if (!result) return result.error();
-    if (collector.contents[2] != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, "other bytes", 0};
+    if (collector.contents[2] != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     return {};
   });
 }

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   record.body_bytes = static_cast<std::uint32_t>(body.size());
   const auto view = parse_block(record, body, header);
   if (!view) return 0;
-  demand(view->pages() == record.aux && view->raw_pages() + view->copy_count() <= view->pages(), "counts that do not fit");
+  demand(view->pages() == record.aux && view->stored_pages() + view->copy_count() <= view->pages(), "counts that do not fit");
   Bytes out(std::size_t{view->pages()} * kPage, std::byte{0xEE});
   Scratch scratch;
   std::vector<PendingCopy> pending;

@@ -16,8 +16,9 @@ MAY = {
     "io": ["base"],
     "codec": ["base"],
     "image": ["base", "format", "codec"],
-    "read": ["image", "io", "codec"],
-    "write": ["image", "io", "codec"],
+    "chain": ["image", "codec"],
+    "read": ["chain", "image", "io", "codec"],
+    "write": ["chain", "image", "io", "codec"],
     "check": ["read"],
     "restore": ["read"],
     "vmm": ["base", "io"],
@@ -25,7 +26,7 @@ MAY = {
 }
 # Public headers are the contract between folders: who may see which. The rest of include/snap is for every folder.
 PUBLIC = {
-    "reader.h": ["read", "check", "restore", "vmm", "capi"],
+    "reader.h": ["chain", "read", "write", "check", "restore", "vmm", "capi"],
     "writer.h": ["codec", "write", "vmm", "capi"],
     "check.h": ["check", "capi"],
     "restore.h": ["read", "restore", "capi"],

@@ -37,7 +37,7 @@ class Fault {
   bool hit() const { return hit_; }
   std::uint64_t count() const { return count_; }
   Kind kind() const { return kind_; }
-  Error error() const { return {Code::kIo, kind_ == Kind::kFullDisk ? ENOSPC : EIO, 0, "a fault of the test's", 0}; }
+  Error error() const { return {Code::kIo, static_cast<std::int16_t>(kind_ == Kind::kFullDisk ? ENOSPC : EIO), 0, 0, "a fault of the test's", 0}; }
 
  private:
   std::atomic<std::uint64_t> count_{0};

@@ -123,7 +123,7 @@ class MemoryWriter final : public Writer {
     std::vector<std::byte> bytes(length);
     auto got = source.read_at(offset, bytes);
     if (!got) return got.error();
-    if (*got != length) return Error{Code::kTruncated, 0, offset, "the source ends early", 0};
+    if (*got != length) return Error{Code::kTruncated, 0, 0, offset, "the source ends early", 0};
     return write(bytes);
   }
   Result<void> write_rest(ByteSource& source) override {
@@ -154,9 +154,9 @@ class MemoryWriter final : public Writer {
 
  private:
   MemoryRegion& region() { return snapshot_.regions.back(); }
-  static Error misuse() { return Error{Code::kInvalidArgument, 0, 0, "a rule of the writer was broken", 0}; }
+  static Error misuse() { return Error{Code::kInvalidArgument, 0, 0, 0, "a rule of the writer was broken", 0}; }
   Result<void> check(bool allowed) {
-    if (++calls_ >= fail_at_) return Error{Code::kIo, 28, 0, "the writer fails as asked", 0};
+    if (++calls_ >= fail_at_) return Error{Code::kIo, 28, 0, 0, "the writer fails as asked", 0};
     if (!allowed) return misuse();
     return {};
   }
@@ -188,7 +188,7 @@ class MemoryReader final : public Reader {
   std::uint64_t file_bytes() const override { return 0; }
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
     const std::uint64_t size = infos_.at(region).size;
-    if (offset > size || out.size() > size - offset) return Error{Code::kInvalidArgument, 0, offset, "outside the region", 0};
+    if (offset > size || out.size() > size - offset) return Error{Code::kInvalidArgument, 0, 0, offset, "outside the region", 0};
     snapshot_.regions[region].get(offset, out);
     return {};
   }

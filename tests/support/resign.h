@@ -204,10 +204,10 @@ class Resigner {
     if (!view) return false;
     Bytes out(std::size_t{view->pages()} * kPage);
     std::vector<PendingCopy> pending;
-    if (!decode_block(*record, *view, parsed_, out, false, scratch_, pending)) return false;
+    if (!decode_block(*record, *view, parsed_, out, Target::kAnything, scratch_, pending)) return false;
     for (const PendingCopy& copy : pending) {
-      const auto source = decoded_.find({copy.source.region, copy.source.page / parsed_.block_pages()});
-      const std::size_t from = copy.source.page % parsed_.block_pages() * kPage;
+      const auto source = decoded_.find({copy.source.page.region, copy.source.page.page / parsed_.block_pages()});
+      const std::size_t from = copy.source.page.page % parsed_.block_pages() * kPage;
       if (source == decoded_.end() || source->second.size() < from + kPage) return false;
       std::memcpy(out.data() + std::size_t{copy.page} * kPage, source->second.data() + from, kPage);
     }

@@ -112,16 +112,18 @@ class Collector final : public StreamVisitor {
   std::vector<Bytes> contents;
 };
 
-inline Result<StreamResult> stream(std::span<const std::byte> file, StreamVisitor& visitor) {
+inline Result<StreamResult> stream(std::span<const std::byte> file, StreamVisitor& visitor, Reader* parent = nullptr) {
   auto source = memory_source(file);
   auto bytes = range_stream(*source, 0, file.size());
-  return read_stream(*bytes, visitor);
+  if (parent == nullptr) return read_stream(*bytes, visitor);
+  return read_stream(*bytes, visitor, [&](const ParentRef&) -> Result<Reader*> { return parent; });
 }
 
-inline CheckReport check_file(std::span<const std::byte> file, unsigned threads = 1) {
+inline CheckReport check_file(std::span<const std::byte> file, unsigned threads = 1, Reader* parent = nullptr) {
   auto source = memory_source(file);
   CheckOptions options;
   options.threads = threads;
+  options.parent = parent;
   auto report = check(*source, options);
   if (!report) {  // a file of another kind is a finding too
     CheckReport none;
@@ -142,9 +144,9 @@ inline std::string describe(const CheckReport& report) {
 }
 
 /// Reads everything in every way and compares.
-inline void expect_holds(std::span<const std::byte> file, const Sample& sample) {
+inline void expect_holds(std::span<const std::byte> file, const Sample& sample, Reader* parent = nullptr) {
   auto source = memory_source(file);
-  auto reader = Reader::open(*source);
+  auto reader = Reader::open(*source, {.parent = parent});
   ASSERT_OK(reader);
   ASSERT_EQ((*reader)->regions().size(), sample.regions.size());
   EXPECT_EQ((*reader)->metadata(), sample.metadata);
@@ -160,14 +162,14 @@ inline void expect_holds(std::span<const std::byte> file, const Sample& sample) 
     EXPECT_TRUE(content == region.content) << "region " << i;
   }
   Collector collector;
-  const auto streamed = stream(file, collector);
+  const auto streamed = stream(file, collector, parent);
   ASSERT_OK(streamed);
   EXPECT_EQ(streamed->digest, (*reader)->digest());
   EXPECT_EQ(streamed->metadata, sample.metadata);
   EXPECT_EQ(streamed->file_bytes, file.size());
   ASSERT_EQ(collector.contents.size(), sample.regions.size());
   for (std::size_t i = 0; i < sample.regions.size(); ++i) EXPECT_TRUE(collector.contents[i] == sample.regions[i].content) << "region " << i;
-  const CheckReport report = check_file(file);
+  const CheckReport report = check_file(file, 1, parent);
   EXPECT_TRUE(report.clean() && report.complete && !report.repairable && report.lost_bytes == 0) << describe(report);
   EXPECT_EQ(report.digest, (*reader)->digest());
 }

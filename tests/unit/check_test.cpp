@@ -118,7 +118,7 @@ TEST(Repair, CutsOffWhatFollowsTheEnd) {
 TEST(Repair, PassesOnAFailingSink) {
   class FullSink final : public ByteSink {
    public:
-    Result<void> write(std::span<const std::byte>) override { return Error{Code::kIo, 28, 0, "full", 0}; }
+    Result<void> write(std::span<const std::byte>) override { return Error{Code::kIo, 28, 0, 0, "full", 0}; }
   };
   const Bytes file = make_file(many_records());
   auto source = memory_source(file);

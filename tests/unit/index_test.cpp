@@ -126,7 +126,7 @@ TEST(IndexBuilder, HasNoRootWithoutABlock) {
 }
 
 TEST(IndexBuilder, PassesOnWhatWritingAnswers) {
-  IndexBuilder builder(4, [](unsigned, std::uint64_t, IndexNode&) -> Result<RecordRef> { return Error{Code::kIo, 28, 0, "full", 0}; });
+  IndexBuilder builder(4, [](unsigned, std::uint64_t, IndexNode&) -> Result<RecordRef> { return Error{Code::kIo, 28, 0, 0, "full", 0}; });
   builder.add(0, entry_of(0));
   EXPECT_FALSE(builder.advance_to(256));
   EXPECT_FALSE(builder.finish(257));

@@ -251,7 +251,7 @@ TEST(Stream, PassesOnWhatTheVisitorSays) {
 
    private:
     Result<void> next() {
-      if (left_-- == 0) return Error{Code::kCancelled, 0, 0, "enough", 42};
+      if (left_-- == 0) return Error{Code::kCancelled, 0, 0, 0, "enough", 42};
       return {};
     }
     int left_;

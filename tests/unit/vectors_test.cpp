@@ -192,7 +192,7 @@ snap::Result<void> read_region(snap::Reader& reader, std::size_t region, Pages& 
   while (offset < size) {
     const auto extent = reader.extent(region, offset);
     if (!extent) return extent.error();
-    if (extent->length == 0) return snap::Error{Code::kCorrupt, 0, offset, "extent() answers an empty extent", 0};
+    if (extent->length == 0) return snap::Error{Code::kCorrupt, 0, 0, offset, "extent() answers an empty extent", 0};
     const std::uint64_t end = std::min(size, offset + extent->length);
     while (extent->data && offset < end) {
       std::vector<std::byte> buffer(static_cast<std::size_t>(std::min<std::uint64_t>(step, end - offset)));

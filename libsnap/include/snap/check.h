@@ -5,11 +5,13 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "snap/io.h"
 #include "snap/model.h"
+#include "snap/reader.h"
 #include "snap/result.h"
 
 #pragma GCC visibility push(default)
@@ -23,6 +25,7 @@ enum class DamageKind {
   kTrailer,   ///< missing or damaged: can be made again
   kGap,       ///< bytes that belong to no record, or records missing
   kContent,   ///< all checks fit, but the content does not give the digest recorded
+  kParent,    ///< not this file's: the parent cannot give what is needed of it; error.ancestor says which file is damaged
 };
 
 struct Damage {
@@ -46,6 +49,10 @@ struct CheckReport {
   bool repairable = false;       ///< nothing is lost; only what can be made again is damaged
   std::uint64_t file_bytes = 0;
   std::uint64_t blocks_checked = 0;
+  std::optional<ParentRef> parent;  ///< what the file says of its parent
+  /// The content was compared with the digests recorded. Not so for a difference whose parent was not given, nor where damage
+  /// keeps from it: all else was checked.
+  bool content_compared = true;
   Digest digest;                 ///< of the content found; meaningful where nothing is lost
   std::vector<RegionInfo> regions;  ///< as found
   bool clean() const { return damage_count == 0; }
@@ -53,6 +60,8 @@ struct CheckReport {
 };
 
 struct CheckOptions {
+  /// The parent of a snapshot that is a difference. kParentMismatch where it is another one.
+  Reader* parent = nullptr;
   unsigned threads = 1;
   std::atomic<std::uint64_t>* progress = nullptr;  ///< bytes of the file dealt with
   const std::atomic<bool>* cancel = nullptr;

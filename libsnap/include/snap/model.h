@@ -21,6 +21,13 @@ struct Digest {
 };
 std::string to_hex(const Digest& digest);
 
+/// What a snapshot that is a difference says of its parent.
+struct ParentRef {
+  Digest digest;     ///< the parent's
+  std::string hint;  ///< its file name when the child was made, without any directory; may be empty
+  friend bool operator==(const ParentRef&, const ParentRef&) = default;
+};
+
 enum class RegionKind : std::uint8_t { kMemory = 1, kState = 2 };
 
 /// Where the guest sees a part of a region: [guest_address, +length) is [offset, +length) of the region.

@@ -17,6 +17,8 @@ namespace snap {
 
 struct ReaderOptions {
   std::size_t cache_bytes = 64u << 20;  ///< hard limit on decoded blocks and index nodes kept; 0 keeps none
+  /// For a snapshot that is a difference: the open parent, which must outlive the reader. Many children may share one.
+  class Reader* parent = nullptr;
 };
 
 /// A read of a batch: bytes [offset, offset + out.size()) of a region.
@@ -27,10 +29,10 @@ struct RegionRead {
 };
 
 struct RegionStats {
-  std::uint64_t block_records = 0;  ///< blocks that have a record; the others are zero
+  std::uint64_t block_records = 0;  ///< blocks that have a record; the others are zero, or the same as the parent's
 };
 
-/// A stretch of a region that is all zero (no record) or has data.
+/// A stretch of a region that is all zero (no record here or in a parent) or may have data.
 struct Extent {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
@@ -40,7 +42,8 @@ struct Extent {
 /// All methods may be called from any thread. Bytes come back checked or not at all. Two calls that need one block decode it once.
 class Reader {
  public:
-  /// Three reads, whatever the size of the snapshot. The source must outlive the reader.
+  /// Three reads, whatever the size of the snapshot. The source must outlive the reader. kParentMismatch where options.parent is
+  /// not the parent that the snapshot names, or is missing, or is given for a snapshot that has none.
   static Result<std::unique_ptr<Reader>> open(RandomSource& source, const ReaderOptions& options = {});
   virtual ~Reader() = default;
 
@@ -51,6 +54,12 @@ class Reader {
   virtual const Digest& digest() const = 0;
   virtual std::uint32_t block_bytes() const = 0;
   virtual std::uint64_t file_bytes() const = 0;
+  /// What the snapshot says of its parent; nothing for one that stands alone.
+  virtual const std::optional<ParentRef>& parent_ref() const;
+  /// The parent it was opened with, or null.
+  virtual Reader* parent() const { return nullptr; }
+  /// The most parents that its chain can have, as its header says; 0 for one that stands alone.
+  virtual unsigned depth() const { return 0; }
   std::optional<std::size_t> find(RegionKind kind, std::string_view name) const;
 
   /// Bytes [offset, offset + out.size()) of a region; all inside it, or kInvalidArgument. A block that `out` covers whole is
@@ -61,12 +70,27 @@ class Reader {
 
   /// The content digest of one block: equal digests, equal content; nothing is decoded. Absent blocks give the digest of zeros.
   virtual Result<Digest> block_digest(std::size_t region, std::uint64_t block) = 0;
+  /// The content digest of the 2^height pages from number << height on, SPEC 11; height 0 … 40. What lies past the region's end
+  /// counts as zero. Mostly known from the index; content is read where the index says nothing of so small a piece.
+  virtual Result<Digest> range_digest(std::size_t region, unsigned height, std::uint64_t number);
+  /// All of a region where it is held decoded (hold_in_memory), else nothing.
+  virtual std::span<const std::byte> held(std::size_t region) const;
   /// The extent that begins at `offset`: where data and zeros change, at block granularity. Nothing is decoded.
   virtual Result<Extent> extent(std::size_t region, std::uint64_t offset) = 0;
 };
 
 /// A whole state; refused with kLimit when it is larger than `limit` bytes.
 Result<std::vector<std::byte>> read_state(Reader& reader, std::string_view name, std::uint64_t limit = 1u << 30);
+
+/// What a snapshot says of its parent, and how deep its chain is, without the parent.
+struct ParentInfo {
+  Digest digest;  ///< the snapshot's own
+  std::optional<ParentRef> parent;
+  unsigned depth = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t block_records = 0;  ///< of all regions
+};
+Result<ParentInfo> read_parent_info(RandomSource& source);
 
 /// Whether the bytes look like a vmsnap file: at least 8 are needed.
 bool looks_like_snapshot(std::span<const std::byte> first_bytes);

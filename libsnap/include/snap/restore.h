@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <memory>
 #include <span>
 
 #include "snap/io.h"
@@ -29,6 +31,33 @@ Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::ui
 /// A region in order into a sink (a pipe), decoded ahead on `threads` workers.
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options);
 
+/// A difference over memory that holds its parent's bytes of the region (zero where the parent has none): afterwards it holds the
+/// child's. Only pages that differ are touched, so this is how many children are restored over private mappings of one base.
+/// `memory` has the child's size. options.target_is_zero means nothing here; progress counts the child's bytes.
+Result<void> apply_changes(Reader& child, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options);
+
+/// A snapshot whose memory regions are decoded, once, for many to use: as the parent of readers and writers, and to be mapped.
+class HeldSnapshot : public Reader {
+ public:
+  /// A sealed memory file with the region's bytes, to be mapped privately; -1 for a region that is not held (states). The
+  /// descriptor stays the snapshot's.
+  virtual int memory_fd(std::size_t region) const = 0;
+};
+
+/// Decodes the memory regions of `reader`, which must outlive what comes back, on options.threads threads.
+Result<std::unique_ptr<HeldSnapshot>> hold_in_memory(Reader& reader, const RestoreOptions& options);
+
+/// A stretch of whole pages that differ from the parent's; of a snapshot that stands alone, pages that are not zero. The last may
+/// reach to the end of a region that ends inside a page.
+struct ChangedRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  bool zero = false;  ///< became zero
+};
+using ChangeVisitor = std::function<Result<void>(const ChangedRange& range)>;
+/// Calls `visit` for each, ascending. Nothing is decoded: the page maps of the blocks that have records are read, and checked.
+Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisitor& visit);
+
 /// What a front-to-back reader delivers, in file order, from one thread.
 class StreamVisitor {
  public:
@@ -47,8 +76,10 @@ struct StreamResult {
 };
 
 /// Reads a snapshot front to back from a pipe in bounded memory (at most the copy window and a few blocks).
-/// What the visitor got is certain only when this returns without error.
-Result<StreamResult> read_stream(ByteSource& source, StreamVisitor& visitor);
+/// What the visitor got is certain only when this returns without error. A snapshot that is a difference needs its `parent`, of which
+/// `find_parent` is told as soon as the stream has named it.
+using FindParent = std::function<Result<Reader*>(const ParentRef& parent)>;
+Result<StreamResult> read_stream(ByteSource& source, StreamVisitor& visitor, const FindParent& find_parent = nullptr);
 
 }  // namespace snap
 #pragma GCC visibility pop

@@ -28,7 +28,8 @@ enum class Code : std::int32_t {
 /// 32 bytes, allocates nothing. The library works on descriptors; who knows a file's name adds it.
 struct [[nodiscard]] Error {
   Code code = Code::kOk;
-  std::int32_t sys_errno = 0;      ///< errno where code is kIo, else 0
+  std::int16_t sys_errno = 0;      ///< errno where code is kIo, else 0
+  std::uint16_t ancestor = 0;      ///< whose error it is in a chain: 0 this file's, 1 its parent's, 2 that one's parent's
   std::uint64_t file_offset = 0;   ///< where in the file or stream, in bytes
   const char* what = "";           ///< a literal: lower case, no full stop
   std::uint64_t detail = 0;        ///< a number that belongs to `what`: a block, a version, a feature bit

@@ -45,7 +45,8 @@ enum {
 
 struct snap_error {
   int32_t code;         /* SNAP_OK or SNAP_E_* */
-  int32_t sys_errno;    /* errno where code is SNAP_E_IO, else 0 */
+  int16_t sys_errno;    /* errno where code is SNAP_E_IO, else 0 */
+  uint16_t ancestor;    /* whose error it is in a chain: 0 this file's, 1 its parent's, and so on */
   uint64_t file_offset; /* where in the file or stream */
   const char* what;     /* the cause; lives as long as the library, never NULL */
   uint64_t detail;      /* a number that belongs to `what`: a block, a version, a feature bit */
@@ -79,9 +80,10 @@ struct snap_open_options {
   uint32_t struct_size;
   uint32_t use_io_uring; /* 1: batches go through io_uring where the kernel lets; only with a descriptor */
   uint64_t cache_bytes;  /* hard limit on decoded blocks and index nodes kept; 0 keeps none */
+  snap_image* parent;    /* for a snapshot that is a difference: its parent, open, to be closed after it; else NULL */
 };
 #define SNAP_OPEN_OPTIONS_INIT \
-  { sizeof(struct snap_open_options), 0u, (uint64_t)64 << 20 }
+  { sizeof(struct snap_open_options), 0u, (uint64_t)64 << 20, NULL }
 
 /*
  * A source of one's own: an object store, a VMM's block layer. Both functions are called from any thread at any time; they
@@ -96,14 +98,43 @@ struct snap_source {
   int (*read_at)(void* opaque, uint64_t offset, void* buffer, size_t length, size_t* done);
 };
 
+/*
+ * SNAP_E_PARENT_MISMATCH where options->parent is not the parent that the snapshot names, or is missing, or is given for a
+ * snapshot that has none. Any number of images may share one parent.
+ */
+
 /* The file stays the caller's, who keeps it open until snap_close_image(). Read with pread: its position does not matter. */
 SNAP_API int32_t snap_open_image_fd(int fd, const struct snap_open_options* options, snap_image** image,
                                     struct snap_error* error);
 /* *source is copied; what its `opaque` points to must outlive the image. */
 SNAP_API int32_t snap_open_image_source(const struct snap_source* source, const struct snap_open_options* options,
                                         snap_image** image, struct snap_error* error);
-/* No call may be using the image. NULL is allowed. */
+/* No call may be using the image, and no image be open that has it as its parent. NULL is allowed. */
 SNAP_API void snap_close_image(snap_image* image);
+
+struct snap_digest {
+  uint8_t bytes[32];
+};
+
+/* What a snapshot says of its parent: asked before it can be opened. */
+struct snap_parent {
+  uint32_t struct_size;
+  uint32_t has_parent;       /* 0: it stands alone */
+  uint32_t depth;            /* the most parents that its chain can have */
+  uint32_t reserved;         /* 0 */
+  struct snap_digest digest; /* of the snapshot asked about */
+  struct snap_digest parent; /* of its parent */
+  char hint[256];            /* the parent's file name without any directory; may be empty. Open only what you choose to trust */
+};
+#define SNAP_PARENT_INIT                        \
+  {                                             \
+    sizeof(struct snap_parent), 0u, 0u, 0u, {   \
+      { 0u }                                    \
+    },                                          \
+        { { 0u } }, { 0 }                       \
+  }
+SNAP_API int32_t snap_read_parent_fd(int fd, struct snap_parent* parent, struct snap_error* error);
+SNAP_API int32_t snap_read_parent_source(const struct snap_source* source, struct snap_parent* parent, struct snap_error* error);
 
 /* ---- What a snapshot has ---- */
 
@@ -114,10 +145,6 @@ enum {
 
 #define SNAP_UNKNOWN_SIZE UINT64_MAX
 #define SNAP_PAGE_SIZE 4096u
-
-struct snap_digest {
-  uint8_t bytes[32];
-};
 
 /* The guest sees [offset, offset + length) of the region at guest_address. */
 struct snap_placement {
@@ -209,7 +236,40 @@ SNAP_API int32_t snap_restore_memory(snap_image* image, uint32_t region, void* m
 SNAP_API int32_t snap_restore_fd(snap_image* image, uint32_t region, int fd, uint64_t file_offset,
                                  const struct snap_restore_options* options, struct snap_error* error);
 
+/*
+ * A difference over memory that holds its parent's bytes of the region, zero where the parent has none: afterwards it holds the
+ * child's. Only pages that differ are touched, so this is how many children are restored over private mappings of one base.
+ * `length` is the child's size. After an error the memory is undefined.
+ */
+SNAP_API int32_t snap_apply_changes(snap_image* image, uint32_t region, void* memory, size_t length,
+                                    const struct snap_restore_options* options, struct snap_error* error);
+
+/*
+ * The same snapshot with its memory regions decoded, once, into memory files: reads are copies from there. As the parent of images
+ * and writers it spares them all decoding. `image` must be closed after it.
+ */
+SNAP_API int32_t snap_hold_image(snap_image* image, const struct snap_restore_options* options, snap_image** held,
+                                 struct snap_error* error);
+/* The sealed memory file of a region of a held image, to be mapped privately; -1 where there is none. It stays the image's. */
+SNAP_API int snap_get_memory_fd(const snap_image* held, uint32_t region);
+
+/*
+ * Calls `visit` for each stretch of pages that differ from the parent's, ascending; of a snapshot that stands alone, of pages
+ * that are not zero. Nothing is decoded. Ends with SNAP_E_CANCELLED where `visit` answers other than 0.
+ */
+SNAP_API int32_t snap_visit_changes(snap_image* image, uint32_t region,
+                                    int (*visit)(void* opaque, uint64_t offset, uint64_t length, uint32_t became_zero), void* opaque,
+                                    struct snap_error* error);
+
 /* ---- Writing ---- */
+
+/* Where a parent's pages stand, by content, so that writers find those that moved. */
+typedef struct snap_parent_pages snap_parent_pages;
+/* Decodes the parent once; options->target_is_zero means nothing here. */
+SNAP_API int32_t snap_index_parent(snap_image* parent, const struct snap_restore_options* options, snap_parent_pages** pages,
+                                   struct snap_error* error);
+/* No writer may be using it. NULL is allowed. */
+SNAP_API void snap_free_parent_pages(snap_parent_pages* pages);
 
 /* A snapshot being made, front to back. After an error every later call answers that error. */
 typedef struct snap_writer snap_writer;
@@ -226,9 +286,12 @@ struct snap_writer_options {
   uint32_t threads;     /* worker threads; 0: all work in the calling thread */
   int32_t spool_dir_fd; /* directory for the spool file of SNAP_ANY_ORDER; -1: /var/tmp */
   uint32_t reserved;    /* 0 */
+  snap_image* parent;   /* the snapshot becomes a difference against this one, which stays open until the writer is freed; or NULL */
+  const char* parent_hint;               /* the parent's file name without any directory, or NULL */
+  const snap_parent_pages* parent_pages; /* of that parent, or NULL: pages that moved are not looked for */
 };
 #define SNAP_WRITER_OPTIONS_INIT \
-  { sizeof(struct snap_writer_options), 65536u, SNAP_CODEC_ZSTD, SNAP_LEVEL_DEFAULT, 1u, 0u, -1, 0u }
+  { sizeof(struct snap_writer_options), 65536u, SNAP_CODEC_ZSTD, SNAP_LEVEL_DEFAULT, 1u, 0u, -1, 0u, NULL, NULL, NULL }
 
 /* A sink of one's own. `write` takes all bytes and returns 0, or returns an errno; called in order, never twice at a time. */
 struct snap_sink {
@@ -277,7 +340,8 @@ enum {
   SNAP_DAMAGE_INDEX = 3,   /* part of the index: can be made again */
   SNAP_DAMAGE_TRAILER = 4, /* missing or damaged: can be made again */
   SNAP_DAMAGE_GAP = 5,     /* bytes that belong to no record, or records missing */
-  SNAP_DAMAGE_CONTENT = 6  /* all checks fit, but the content does not give the digest recorded */
+  SNAP_DAMAGE_CONTENT = 6, /* all checks fit, but the content does not give the digest recorded */
+  SNAP_DAMAGE_PARENT = 7   /* not this file's: the parent cannot give what is needed of it; see error->ancestor */
 };
 
 struct snap_check_options {
@@ -287,9 +351,10 @@ struct snap_check_options {
   void* opaque;     /* handed to the two functions, which may be NULL; both are called in the calling thread */
   void (*on_damage)(void* opaque, uint32_t damage_kind, const struct snap_error* error); /* in file order, 10000 at most */
   void (*on_lost)(void* opaque, const char* region, uint64_t offset, uint64_t length);   /* bytes that cannot be given back */
+  snap_image* parent; /* of a snapshot that is a difference; without it the content is not compared with its digests */
 };
 #define SNAP_CHECK_OPTIONS_INIT \
-  { sizeof(struct snap_check_options), 0u, NULL, NULL, NULL, NULL }
+  { sizeof(struct snap_check_options), 0u, NULL, NULL, NULL, NULL, NULL }
 
 struct snap_check_result {
   uint32_t struct_size;
@@ -301,12 +366,15 @@ struct snap_check_result {
   uint64_t file_bytes;
   uint64_t blocks_checked;
   struct snap_digest digest; /* of the content found; meaningful where nothing is lost */
+  uint32_t content_compared; /* 1: the content gave the digests recorded; 0 e.g. for want of the parent */
+  uint32_t reserved;
 };
 #define SNAP_CHECK_RESULT_INIT                                      \
   {                                                                 \
     sizeof(struct snap_check_result), 0u, 0u, 0u, 0u, 0u, 0u, 0u, { \
       { 0u }                                                        \
-    }                                                               \
+    },                                                              \
+        0u, 0u                                                      \
   }
 
 /*

@@ -2,16 +2,42 @@
 // Making a snapshot: one pass, front to back, on all cores, in bounded memory.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "snap/io.h"
 #include "snap/model.h"
+#include "snap/reader.h"
 #include "snap/result.h"
 
 #pragma GCC visibility push(default)
 namespace snap {
+
+/// Where the pages of a parent's memory stand, by their content, so that writers find those that moved. One serves any number of
+/// writers at a time.
+class ParentPages {
+ public:
+  struct Options {
+    unsigned threads = 1;  ///< worker threads; 0: all work in the caller's thread
+    std::atomic<std::uint64_t>* progress = nullptr;  ///< bytes of the parent's memory dealt with
+    const std::atomic<bool>* cancel = nullptr;
+  };
+  /// Decodes the parent once. Takes 40 bytes for each of its pages that is not zero, and at most 96 MiB: what does not fit is not
+  /// found later.
+  static Result<std::unique_ptr<ParentPages>> index(Reader& parent, const Options& options);
+  virtual ~ParentPages() = default;
+};
+
+/// How pages that differ from the parent's are stored. kAuto is the one to use; the others are for measuring.
+enum class DeltaForm {
+  kAuto,        ///< by SPEC 12, "How a writer chooses"
+  kRaw,         ///< as they are
+  kXor,         ///< XORed with the parent's
+  kDictionary,  ///< as they are, compressed over the parent's block (zstd)
+};
 
 struct WriterOptions {
   std::uint32_t block_bytes = 64 * 1024;  ///< a power of two, 16 KiB … 4 MiB
@@ -22,6 +48,13 @@ struct WriterOptions {
   unsigned threads = 1;      ///< worker threads; 0: all work in the caller's thread
   /// A directory descriptor for the unlinked spool file of begin_region(kAnyOrder); -1: /var/tmp.
   int spool_dir_fd = -1;
+
+  /// The snapshot becomes a difference against this one, which must outlive the writer. Held decoded (hold_in_memory), it is
+  /// compared at memory speed.
+  Reader* parent = nullptr;
+  std::string parent_hint{};                   ///< the parent's file name, without any directory; may be empty
+  const ParentPages* parent_pages = nullptr;   ///< of that parent; null: pages that moved are not looked for
+  DeltaForm delta = DeltaForm::kAuto;
 
   static constexpr int kDefaultLevel = -1000;
 };

@@ -9,7 +9,7 @@
 namespace snap {
 
 inline Error fail(Code code, const char* what, std::uint64_t offset = 0, std::uint64_t detail = 0) {
-  return Error{code, 0, offset, what, detail};
+  return Error{code, 0, 0, offset, what, detail};
 }
 inline Error corrupt(std::uint64_t offset, const char* what, std::uint64_t detail = 0) {
   return fail(Code::kCorrupt, what, offset, detail);
@@ -20,7 +20,13 @@ inline Error unsupported(std::uint64_t offset, const char* what, std::uint64_t d
 }
 inline Error invalid(const char* what, std::uint64_t detail = 0) { return fail(Code::kInvalidArgument, what, 0, detail); }
 inline Error io_error(const char* what, std::uint64_t offset = 0, int error = errno) {
-  return Error{error == ENOMEM ? Code::kNoMemory : Code::kIo, error, offset, what, 0};
+  return Error{error == ENOMEM ? Code::kNoMemory : Code::kIo, static_cast<std::int16_t>(error), 0, offset, what, 0};
+}
+
+/// An error of the parent, as its child tells it.
+inline Error of_parent(Error error) {
+  if (error.code != Code::kNoMemory && error.code != Code::kCancelled) ++error.ancestor;
+  return error;
 }
 
 }  // namespace snap

@@ -12,7 +12,7 @@ class CallbackSource final : public RandomSource {
   Result<std::uint64_t> size() override {
     std::uint64_t bytes = 0;
     if (const int failed = source_.get_size(source_.opaque, &bytes)) {
-      return Error{.code = Code::kIo, .sys_errno = failed, .what = "the source did not tell its size"};
+      return Error{.code = Code::kIo, .sys_errno = capi::errno_of(failed), .what = "the source did not tell its size"};
     }
     return bytes;
   }
@@ -20,7 +20,7 @@ class CallbackSource final : public RandomSource {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
     std::size_t done = 0;
     if (const int failed = source_.read_at(source_.opaque, offset, out.data(), out.size(), &done)) {
-      return Error{.code = Code::kIo, .sys_errno = failed, .file_offset = offset, .what = "the source failed to read"};
+      return Error{.code = Code::kIo, .sys_errno = capi::errno_of(failed), .file_offset = offset, .what = "the source failed to read"};
     }
     if (done > out.size()) {
       return Error{.code = Code::kIo, .file_offset = offset, .what = "the source read more than was asked", .detail = done};
@@ -38,7 +38,7 @@ class CallbackSink final : public ByteSink {
 
   Result<void> write(std::span<const std::byte> bytes) override {
     if (const int failed = sink_.write(sink_.opaque, bytes.data(), bytes.size())) {
-      return Error{.code = Code::kIo, .sys_errno = failed, .file_offset = written_, .what = "the sink failed to write"};
+      return Error{.code = Code::kIo, .sys_errno = capi::errno_of(failed), .file_offset = written_, .what = "the sink failed to write"};
     }
     written_ += bytes.size();
     return {};

@@ -4,20 +4,17 @@
 #include <string_view>
 #include <vector>
 
+#include "capi/image.h"
 #include "capi/translate.h"
 #include "snap/reader.h"
 #include "snap/restore.h"
 
 using namespace snap;
+using snap::capi::bytes_of;
 using snap::capi::guarded;
+using snap::capi::has_region;
 using snap::capi::invalid;
 using snap::capi::no_region;
-
-struct snap_image {
-  std::unique_ptr<RandomSource> source;
-  std::unique_ptr<Reader> reader;
-  std::vector<std::vector<snap_placement>> placements;  // of each region, as C wants them
-};
 
 static_assert(SNAP_OK == static_cast<int>(Code::kOk) && SNAP_E_TRUNCATED == static_cast<int>(Code::kTruncated) &&
               SNAP_E_CORRUPT == static_cast<int>(Code::kCorrupt) && SNAP_E_UNSUPPORTED == static_cast<int>(Code::kUnsupported) &&
@@ -52,33 +49,13 @@ Result<void> open_image(Result<std::unique_ptr<RandomSource>> source, const snap
   auto opened = std::make_unique<snap_image>();
   opened->source = std::move(*source);
   if (options.cache_bytes > std::numeric_limits<std::size_t>::max()) return invalid("cache_bytes is beyond the address space");
-  auto reader = Reader::open(*opened->source, {.cache_bytes = static_cast<std::size_t>(options.cache_bytes)});
+  Reader* const parent = options.parent != nullptr ? options.parent->reader.get() : nullptr;
+  auto reader = Reader::open(*opened->source, {.cache_bytes = static_cast<std::size_t>(options.cache_bytes), .parent = parent});
   if (!reader) return reader.error();
   opened->reader = std::move(*reader);
-  for (const RegionInfo& region : opened->reader->regions()) {
-    std::vector<snap_placement>& list = opened->placements.emplace_back();
-    for (const Placement& each : region.placements) list.push_back({each.guest_address, each.offset, each.length});
-  }
+  opened->list_placements();
   *image = opened.release();
   return {};
-}
-
-bool has_region(const snap_image& image, std::uint32_t region) { return region < image.reader->regions().size(); }
-
-std::span<std::byte> bytes_of(void* data, std::size_t length) { return {static_cast<std::byte*>(data), length}; }
-
-Result<RestoreOptions> restore_options(const snap_restore_options* options) {
-  snap_restore_options own = SNAP_RESTORE_OPTIONS_INIT;
-  if (auto ok = capi::take(own, options); !ok) return ok.error();
-  if (own.reserved != 0) return invalid("a reserved field is set");
-  RestoreOptions out;
-  out.threads = own.threads;
-  out.target_is_zero = own.target_is_zero != 0;
-  if (own.job) {
-    out.progress = &own.job->progress;
-    out.cancel = &own.job->cancel;
-  }
-  return out;
 }
 
 }  // namespace
@@ -88,7 +65,7 @@ int32_t snap_open_image_fd(int fd, const struct snap_open_options* options, snap
     if (!image) return invalid("no place for the image");
     *image = nullptr;
     snap_open_options own = SNAP_OPEN_OPTIONS_INIT;
-    if (auto ok = capi::take(own, options); !ok) return ok;
+    if (auto ok = capi::take(own, options, offsetof(snap_open_options, parent)); !ok) return ok;
     return open_image(own.use_io_uring ? uring_source(fd) : file_source(fd), own, image);
   });
 }
@@ -99,7 +76,7 @@ int32_t snap_open_image_source(const struct snap_source* source, const struct sn
     if (!image) return invalid("no place for the image");
     *image = nullptr;
     snap_open_options own = SNAP_OPEN_OPTIONS_INIT;
-    if (auto ok = capi::take(own, options); !ok) return ok;
+    if (auto ok = capi::take(own, options, offsetof(snap_open_options, parent)); !ok) return ok;
     return open_image(capi::make_source(source), own, image);
   });
 }
@@ -211,7 +188,7 @@ int32_t snap_restore_memory(snap_image* image, uint32_t region, void* memory, si
   return guarded(error, [&]() -> Result<void> {
     if (!image || (!memory && length != 0)) return invalid("an argument is missing");
     if (!has_region(*image, region)) return no_region();
-    auto own = restore_options(options);
+    auto own = capi::restore_options(options);
     if (!own) return own.error();
     return restore_to_memory(*image->reader, region, bytes_of(memory, length), *own);
   });
@@ -222,7 +199,7 @@ int32_t snap_restore_fd(snap_image* image, uint32_t region, int fd, uint64_t fil
   return guarded(error, [&]() -> Result<void> {
     if (!image) return invalid("no image");
     if (!has_region(*image, region)) return no_region();
-    auto own = restore_options(options);
+    auto own = capi::restore_options(options);
     if (!own) return own.error();
     return restore_to_file(*image->reader, region, fd, file_offset, *own);
   });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface: checking. What each function promises is in snap.h.
+#include "capi/image.h"
 #include "capi/translate.h"
 #include "snap/check.h"
 
@@ -12,20 +13,24 @@ static_assert(SNAP_DAMAGE_HEADER == static_cast<int>(DamageKind::kHeader) &&
               SNAP_DAMAGE_INDEX == static_cast<int>(DamageKind::kIndex) &&
               SNAP_DAMAGE_TRAILER == static_cast<int>(DamageKind::kTrailer) &&
               SNAP_DAMAGE_GAP == static_cast<int>(DamageKind::kGap) &&
-              SNAP_DAMAGE_CONTENT == static_cast<int>(DamageKind::kContent));
+              SNAP_DAMAGE_CONTENT == static_cast<int>(DamageKind::kContent) &&
+              SNAP_DAMAGE_PARENT == static_cast<int>(DamageKind::kParent));
 
 namespace {
+
+constexpr std::size_t kFirstResultBytes = offsetof(snap_check_result, content_compared);
 
 Result<void> check_source(Result<std::unique_ptr<RandomSource>> source, const snap_check_options* options,
                           snap_check_result* result) {
   if (!source) return source.error();
   snap_check_options own = SNAP_CHECK_OPTIONS_INIT;
-  if (auto ok = capi::take(own, options); !ok) return ok;
+  if (auto ok = capi::take(own, options, offsetof(snap_check_options, parent)); !ok) return ok;
   snap_check_result out = SNAP_CHECK_RESULT_INIT;
-  if (auto ok = capi::give(result, out); !ok) return ok;  // before the work: a result that has no place is the caller's mistake
+  if (auto ok = capi::give(result, out, kFirstResultBytes); !ok) return ok;  // before the work: a result that has no place is the caller's mistake
 
   CheckOptions inner;
   inner.threads = own.threads;
+  if (own.parent != nullptr) inner.parent = own.parent->reader.get();
   if (own.job) {
     inner.progress = &own.job->progress;
     inner.cancel = &own.job->cancel;
@@ -45,13 +50,14 @@ Result<void> check_source(Result<std::unique_ptr<RandomSource>> source, const sn
   }
   out.complete = report->complete ? 1 : 0;
   out.repairable = report->repairable ? 1 : 0;
+  out.content_compared = report->content_compared ? 1 : 0;
   out.region_count = static_cast<std::uint32_t>(report->regions.size());
   out.damage_count = report->damage_count;
   out.lost_bytes = report->lost_bytes;
   out.file_bytes = report->file_bytes;
   out.blocks_checked = report->blocks_checked;
   std::memcpy(out.digest.bytes, report->digest.bytes.data(), sizeof out.digest.bytes);
-  return capi::give(result, out);
+  return capi::give(result, out, kFirstResultBytes);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface: writing. What each function promises is in snap.h.
+#include "capi/image.h"
 #include "capi/translate.h"
 #include "snap/writer.h"
 
@@ -15,12 +16,32 @@ struct snap_writer {
 static_assert(SNAP_CODEC_STORE == static_cast<int>(Codec::kStore) && SNAP_CODEC_LZ4 == static_cast<int>(Codec::kLz4) &&
               SNAP_CODEC_ZSTD == static_cast<int>(Codec::kZstd) && SNAP_LEVEL_DEFAULT == WriterOptions::kDefaultLevel);
 
+struct snap_parent_pages {
+  std::unique_ptr<ParentPages> pages;
+};
+
+int32_t snap_index_parent(snap_image* parent, const struct snap_restore_options* options, snap_parent_pages** pages,
+                          struct snap_error* error) {
+  return guarded(error, [&]() -> Result<void> {
+    if (!parent || !pages) return invalid("no parent, or no place for its pages");
+    *pages = nullptr;
+    const auto own = capi::restore_options(options);
+    if (!own) return own.error();
+    auto indexed = ParentPages::index(*parent->reader, {.threads = own->threads, .progress = own->progress, .cancel = own->cancel});
+    if (!indexed) return indexed.error();
+    *pages = new snap_parent_pages{std::move(*indexed)};
+    return {};
+  });
+}
+
+void snap_free_parent_pages(snap_parent_pages* pages) { delete pages; }
+
 namespace {
 
 Result<void> create(Result<std::unique_ptr<ByteSink>> sink, const snap_writer_options* options, snap_writer** writer) {
   if (!sink) return sink.error();
   snap_writer_options own = SNAP_WRITER_OPTIONS_INIT;
-  if (auto ok = capi::take(own, options); !ok) return ok;
+  if (auto ok = capi::take(own, options, offsetof(snap_writer_options, parent)); !ok) return ok;
   if (own.reserved != 0) return invalid("a reserved field is set");
   if (own.codec > 0xff) return invalid("no such codec");
   auto created = std::make_unique<snap_writer>();
@@ -30,7 +51,10 @@ Result<void> create(Result<std::unique_ptr<ByteSink>> sink, const snap_writer_op
                                                .level = own.level,
                                                .dedup = own.dedup != 0,
                                                .threads = own.threads,
-                                               .spool_dir_fd = own.spool_dir_fd});
+                                               .spool_dir_fd = own.spool_dir_fd,
+                                               .parent = own.parent != nullptr ? own.parent->reader.get() : nullptr,
+                                               .parent_hint = own.parent_hint != nullptr ? own.parent_hint : "",
+                                               .parent_pages = own.parent_pages != nullptr ? own.parent_pages->pages.get() : nullptr});
   if (!inner) return inner.error();
   created->writer = std::move(*inner);
   *writer = created.release();

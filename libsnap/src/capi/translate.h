@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -21,8 +22,13 @@ namespace snap::capi {
 inline Error invalid(const char* what) { return Error{.code = Code::kInvalidArgument, .what = what}; }
 inline Error no_region() { return Error{.code = Code::kNotFound, .what = "no region of that number"}; }
 
+/// An errno as Error holds it; EIO for a number that is none.
+inline std::int16_t errno_of(int number) {
+  return number > 0 && number <= INT16_MAX ? static_cast<std::int16_t>(number) : static_cast<std::int16_t>(EIO);
+}
+
 inline void fill(snap_error& out, const Error& error) {
-  out = {static_cast<std::int32_t>(error.code), error.sys_errno, error.file_offset, error.what, error.detail};
+  out = {static_cast<std::int32_t>(error.code), error.sys_errno, error.ancestor, error.file_offset, error.what, error.detail};
 }
 
 /// Runs `body`, which answers a Result<void>, and makes its answer, or what it threw, a code.
@@ -35,7 +41,7 @@ std::int32_t guarded(snap_error* error, Body&& body) noexcept {
   } catch (const std::bad_alloc&) {
     answer = Error{.code = Code::kNoMemory, .what = "out of memory"};
   } catch (const std::system_error& thrown) {  // a thread that could not be started
-    answer = Error{.code = Code::kIo, .sys_errno = thrown.code().value(), .what = "the system refused a resource"};
+    answer = Error{.code = Code::kIo, .sys_errno = errno_of(thrown.code().value()), .what = "the system refused a resource"};
   } catch (...) {  // length_error and the like: a size that no container can have
     answer = Error{.code = Code::kNoMemory, .what = "a size is beyond what memory can hold"};
   }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "chain/parent_link.h"
 #include "codec/codec.h"
 #include "image/block.h"
 #include "image/header.h"
@@ -19,12 +20,14 @@ struct CheckedBlock {
   Error error;                        // why it cannot be given back
   std::vector<wire::PageKind> kinds;  // of its pages
   std::vector<Digest> digests;        // of its pages; those of copies are filled in later
-  std::vector<PageRef> sources;       // of its copies, in page order
-  Bytes last_page;                    // decoded, where it is raw
+  std::vector<CopyRef> sources;       // of its copies, in page order
+  Bytes last_page;                    // decoded, where it is stored or the parent's
+  Error parent_error;                 // why the parent did not give what was needed of it
 };
 
-/// Decodes all blocks of a batch on `threads` threads (0: here) and fills in kinds, digests of raw and zero pages, sources.
-void decode_blocks(std::vector<CheckedBlock>& batch, const Header& header, unsigned threads);
+/// Decodes all blocks of a batch on `threads` threads (0: here) and fills in kinds, digests of pages other than copies within the
+/// file, and sources. Without the parent some digests stay unknown (Digest{}).
+void decode_blocks(std::vector<CheckedBlock>& batch, const Header& header, const ParentLink* link, unsigned threads);
 
 /// What must be remembered of blocks that copies may name.
 class CopyWindow {

@@ -101,6 +101,9 @@ Result<void> Checker::take(const Record& record) {
   prior_ = record.head_check;
   ++records_;
   const bool behind_ancillary = std::exchange(after_ancillary_, record.ancillary());
+  if (records_ == 1 && header_.has_parent() && record.type != wire::kParent) {
+    damage(DamageKind::kRecord, corrupt(record.offset, "a file with a parent that does not begin by naming it", record.type), true);
+  }
   if (record.type == wire::kBlock) return queue_block(record);
   SNAP_TRY(flush_blocks());
   if (record.type == wire::kNode && behind_ancillary) {
@@ -111,6 +114,7 @@ Result<void> Checker::take(const Record& record) {
     case wire::kNode: return take_node(record);
     case wire::kClose: return close_region(&record);
     case wire::kMeta: return take_meta(record);
+    case wire::kParent: return take_parent(record);
     case wire::kSeal: return take_seal(&record);
     default: break;
   }
@@ -129,7 +133,7 @@ Result<void> Checker::body_of(const Record& record, Bytes& body, bool& sound) {
   const auto verified = verify_body(record, body);
   sound = verified.has_value();
   if (!sound) {
-    const bool derivable = record.type == wire::kNode || record.type == wire::kClose || record.type == wire::kSeal;
+    const bool derivable = record.type == wire::kParent || record.type == wire::kNode || record.type == wire::kClose || record.type == wire::kSeal;
     const DamageKind kind = record.type == wire::kBlock ? DamageKind::kBlock : derivable ? DamageKind::kIndex : DamageKind::kRecord;
     damage(kind, verified.error(), false);
   }

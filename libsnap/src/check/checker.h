@@ -27,7 +27,7 @@ struct OpenRegion {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> uncertain;  // [first, end) blocks that may have stood in a gap
   std::optional<CopyWindow::Seen> last;
   Bytes last_page;                 // of the last block, where raw
-  PageRef last_source;             // and where a copy
+  CopyRef last_source;             // and where a copy
 };
 
 /// Whether what was derived is what the record, whose own body is damaged, once held.
@@ -78,7 +78,9 @@ class Checker {
   void merge(unsigned level, std::uint64_t number, IndexNode& node, const IndexNode& found);
   Result<void> close_region(const Record* record);
   Result<void> check_filling();
+  Result<void> take_parent(const Record& record);
   Result<void> take_meta(const Record& record);
+  Result<Digest> absent_digest(unsigned height, std::uint64_t number);
   Result<void> take_seal(const Record* record);
   RegionClose derive_close(std::uint64_t size);
   void start_region(const RegionInfo& info);
@@ -109,6 +111,7 @@ class Checker {
   Catalog catalog_;               // as derived
   std::set<std::pair<RegionKind, std::string>> names_;
   CopyWindow window_;
+  std::optional<ParentLink> link_;
   std::vector<CheckedBlock> batch_;
   std::size_t batch_bytes_ = 0;
   std::optional<OpenRegion> open_;

@@ -30,7 +30,7 @@ Result<void> Checker::flush_blocks() {
   // A body that failed its check was reported when it was read.
   std::vector<bool> reported(batch_.size());
   for (std::size_t i = 0; i < batch_.size(); ++i) reported[i] = batch_[i].error.code != Code::kOk;
-  decode_blocks(batch_, header_, options_.threads);
+  decode_blocks(batch_, header_, link_ ? &*link_ : nullptr, options_.threads);
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     if (batch_[i].error.code == Code::kNoMemory) return batch_[i].error;
     if (batch_[i].error.code != Code::kOk && !reported[i]) damage(DamageKind::kBlock, batch_[i].error, true);
@@ -68,10 +68,16 @@ Result<void> Checker::account(CheckedBlock& block) {
   const bool lost = block.error.code != Code::kOk;
   if (lost) lose(record.number, 1);
   Digest digest;
-  if (!lost && !incomplete) {
+  if (block.parent_error.code != Code::kOk) {
+    if (ends_check(block.parent_error)) return block.parent_error;
+    damage(DamageKind::kParent, block.parent_error, false);
+  }
+  const bool known = std::find(block.digests.begin(), block.digests.end(), Digest{}) == block.digests.end();
+  report_.content_compared &= known || lost;
+  if (!lost && !incomplete && known) {
     std::vector<Digest> nodes = block.digests;
     digest = tree_digest(nodes);
-    if (digest == zero_digest(header_.block_log2 - format::kPageLog2)) {
+    if (!header_.has_parent() && digest == zero_digest(header_.block_log2 - format::kPageLog2)) {
       damage(DamageKind::kBlock, corrupt(record.offset, "a record of a block that is all zero", record.number), true);
     }
   }
@@ -91,7 +97,8 @@ Error Checker::resolve_copies(CheckedBlock& block, bool& incomplete) {
   std::size_t next = 0;
   for (std::uint32_t page = 0; page < block.kinds.size(); ++page) {
     if (block.kinds[page] != wire::kCopy) continue;
-    const PageRef source = block.sources[next++];
+    const auto [source, of_parent] = block.sources[next++];
+    if (of_parent) continue;
     const std::uint32_t in_block = static_cast<std::uint32_t>(source.page % header_.block_pages());
     const PageRef source_block{source.region, source.page / header_.block_pages()};
     if (source_block == PageRef{block.record.region, block.record.number}) {
@@ -119,9 +126,10 @@ Result<void> Checker::check_filling() {
   const std::size_t used = size % kPageBytes;
   if (used == 0 || !open_->last || open_->last->lost || (open_->last->block.page + 1) << header_.block_log2 < size) return {};
   Bytes page = open_->last_page;
-  if (open_->last->kinds.back() == wire::kCopy) {
+  if (open_->last->kinds.back() == wire::kCopy && page.empty()) {
     // The page it is a copy of: read again, since only digests are kept.
-    const PageRef source = open_->last_source;
+    const auto [source, of_parent] = open_->last_source;
+    if (of_parent) return {};  // not to be had, or it would be in last_page
     const PageRef block{source.region, source.page / header_.block_pages()};
     RecordRef ref = open_->last->record;
     if (block != open_->last->block) {
@@ -134,10 +142,15 @@ Result<void> Checker::check_filling() {
     SNAP_TRY_ASSIGN(record, parse_head(bytes, ref.offset));
     SNAP_TRY_ASSIGN(view, parse_block(record, std::span(bytes).subspan(sizeof(wire::RecordHead)), header_));
     Bytes payload(view.payload_bytes());
+    Bytes dictionary;
+    if (view.over_parent()) {
+      dictionary.resize(std::size_t{view.pages()} * kPageBytes);
+      if (!link_ || !link_->read(block.region, block.page << header_.block_log2, dictionary, {})) return {};
+    }
     Decompressor decompressor;
     std::size_t raw = 0;
-    for (std::uint32_t i = 0; i < source.page % header_.block_pages(); ++i) raw += view.kind(i) == wire::kRaw;
-    if (!decompressor.decompress(view.codec(), view.payload(), payload) || (raw + 1) * kPageBytes > payload.size()) return {};
+    for (std::uint32_t i = 0; i < source.page % header_.block_pages(); ++i) raw += BlockView::is_stored(view.kind(i));
+    if (!decompressor.decompress(view.codec(), view.payload(), payload, dictionary) || (raw + 1) * kPageBytes > payload.size()) return {};
     page.assign(payload.begin() + static_cast<std::ptrdiff_t>(raw * kPageBytes), payload.begin() + static_cast<std::ptrdiff_t>((raw + 1) * kPageBytes));
   }
   if (!page.empty() && !is_zero(std::span(page).subspan(used))) {

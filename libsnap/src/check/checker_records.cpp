@@ -12,8 +12,58 @@ void Checker::start_region(const RegionInfo& info) {
   catalog_.regions.push_back({info, info.size, {}});
   open_.emplace();
   open_->last_pages = header_.block_pages();
-  index_.emplace(header_.block_log2 - format::kPageLog2,
-                 [this](unsigned level, std::uint64_t number, IndexNode& node) { return settle_node(level, number, node); });
+  if (link_) link_->add_region(info, info.size);
+  const auto settle = [this](unsigned level, std::uint64_t number, IndexNode& node) { return settle_node(level, number, node); };
+  IndexBuilder::AbsentDigest absent;
+  if (header_.has_parent()) absent = [this](unsigned height, std::uint64_t number) { return absent_digest(height, number); };
+  index_.emplace(header_.block_log2 - format::kPageLog2, settle, absent);
+}
+
+// What has no record is as in the parent: unknown where that cannot be asked, or where the region's end, which cuts it, is not known.
+Result<Digest> Checker::absent_digest(unsigned height, std::uint64_t number) {
+  const std::uint64_t size = known_size();
+  if (!link_ || size == kUnknownSize) {
+    report_.content_compared = false;
+    return Digest{};
+  }
+  link_->set_size(region_number(), size);
+  const auto digest = link_->range_digest(region_number(), height, number);
+  if (digest) return digest;
+  report_.content_compared = false;
+  if (ends_check(digest.error())) return digest.error();
+  damage(DamageKind::kParent, digest.error(), false);
+  return Digest{};
+}
+
+// It stands first. Its body is in the catalog too.
+Result<void> Checker::take_parent(const Record& record) {
+  Bytes body;
+  bool sound = false;
+  SNAP_TRY(body_of(record, body, sound));
+  if (!header_.has_parent() || records_ != 1) {
+    damage(DamageKind::kRecord, corrupt(record.offset, "a record out of its order", record.type), true);
+    return emit_record(record, body);
+  }
+  if (!sound && known_ && known_->parent) {
+    const Bytes derived = encode_parent(*known_->parent);
+    if (is_body_of(record, derived)) body = derived;
+  }
+  if (!is_body_of(record, body)) {
+    lasting_damage_ = true;
+    return emit_record(record, body);
+  }
+  auto parent = parse_parent(body, record.offset);
+  if (!parent) {
+    damage(DamageKind::kRecord, parent.error(), true);
+    return emit_record(record, body);
+  }
+  catalog_.parent = *parent;
+  report_.parent = *parent;
+  if (options_.parent != nullptr) {
+    SNAP_TRY(ParentLink::verify(*options_.parent, *parent, header_.parent_depth));
+    link_.emplace(*options_.parent);
+  }
+  return emit_record(record, body);
 }
 
 Result<void> Checker::open_region(const Record& record) {
@@ -48,6 +98,10 @@ RegionClose Checker::derive_close(std::uint64_t size) {
     close.root = (*root)->record;
     if ((*root)->digest == Digest{}) return close;
     tree = region_tree_digest((*root)->digest, index_->root_height(blocks));
+  } else if (header_.has_parent()) {
+    const auto absent = absent_digest(format::kDigestTreeHeight, 0);
+    if (!absent || *absent == Digest{}) return close;
+    tree = *absent;
   }
   RegionInfo info = region().info;
   info.size = size;
@@ -70,6 +124,7 @@ Result<void> Checker::close_region(const Record* record) {
     damage(DamageKind::kRecord, corrupt(record->offset, "a region's size is not the one announced", size), true);
   }
   closing.info.size = size;
+  if (link_) link_->set_size(region_number(), size);
   if (const char* fault = closed_region_fault(closing.info)) {
     damage(DamageKind::kRecord, corrupt(record->offset, fault), true);
     closing.info.size = 0;  // nothing is derived from it

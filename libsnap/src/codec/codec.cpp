@@ -47,6 +47,8 @@ class ZstdCompressor final : public Compressor {
  public:
   explicit ZstdCompressor(int level) : level_(level), context_(ZSTD_createCCtx()) {
     if (context_ == nullptr) throw std::bad_alloc();
+    ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, level_);
+    ZSTD_CCtx_setParameter(context_, ZSTD_c_dictIDFlag, 0);
   }
   ~ZstdCompressor() override { ZSTD_freeCCtx(context_); }
   ZstdCompressor(const ZstdCompressor&) = delete;
@@ -54,15 +56,23 @@ class ZstdCompressor final : public Compressor {
 
   Result<std::size_t> compress(std::span<const std::byte> in, std::span<std::byte> out) override {
     // The one-call form writes the content size, no checksum and no dictionary id, as SPEC 7 asks.
-    const std::size_t stored = ZSTD_compressCCtx(context_, out.data(), out.size(), in.data(), in.size(), level_);
+    return smaller(ZSTD_compressCCtx(context_, out.data(), out.size(), in.data(), in.size(), level_), in.size());
+  }
+
+  Result<std::size_t> compress_over(std::span<const std::byte> dictionary, std::span<const std::byte> in, std::span<std::byte> out) override {
+    ZSTD_CCtx_refPrefix(context_, dictionary.data(), dictionary.size());
+    return smaller(ZSTD_compress2(context_, out.data(), out.size(), in.data(), in.size()), in.size());
+  }
+
+ private:
+  static Result<std::size_t> smaller(std::size_t stored, std::size_t in_bytes) {
     if (ZSTD_isError(stored) != 0) {
       if (ZSTD_getErrorCode(stored) == ZSTD_error_memory_allocation) return fail(Code::kNoMemory, "no memory to compress");
       return std::size_t{0};
     }
-    return stored < in.size() ? stored : std::size_t{0};
+    return stored < in_bytes ? stored : std::size_t{0};
   }
 
- private:
   int level_;
   ZSTD_CCtx* context_;
 };
@@ -83,6 +93,10 @@ bool plain_zstd_frame(std::span<const std::byte> stored, std::size_t out_bytes) 
 }
 
 }  // namespace
+
+Result<std::size_t> Compressor::compress_over(std::span<const std::byte>, std::span<const std::byte>, std::span<std::byte>) {
+  return std::size_t{0};
+}
 
 Result<std::unique_ptr<Compressor>> make_compressor(Codec codec, int level) {
   switch (codec) {
@@ -120,7 +134,7 @@ std::size_t compress_bound(Codec codec, std::size_t bytes) {
 Decompressor::Decompressor() : zstd_(nullptr) {}
 Decompressor::~Decompressor() { ZSTD_freeDCtx(static_cast<ZSTD_DCtx*>(zstd_)); }
 
-bool Decompressor::decompress(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out) {
+bool Decompressor::decompress(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out, std::span<const std::byte> dictionary) {
   switch (codec) {
     case Codec::kStore:
       if (stored.size() != out.size()) return false;
@@ -131,6 +145,8 @@ bool Decompressor::decompress(Codec codec, std::span<const std::byte> stored, st
       if (!plain_zstd_frame(stored, out.size())) return false;
       if (zstd_ == nullptr) zstd_ = ZSTD_createDCtx();
       if (zstd_ == nullptr) throw std::bad_alloc();
+      // Holds for the next frame alone.
+      if (!dictionary.empty()) ZSTD_DCtx_refPrefix(static_cast<ZSTD_DCtx*>(zstd_), dictionary.data(), dictionary.size());
       return ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(zstd_), out.data(), out.size(), stored.data(), stored.size()) == out.size();
     }
   }

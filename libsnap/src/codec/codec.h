@@ -16,6 +16,8 @@ class Compressor {
   virtual ~Compressor() = default;
   /// `out` holds at least compress_bound(in.size()) bytes. Answers the stored size, or 0 where it would not be smaller than `in`.
   virtual Result<std::size_t> compress(std::span<const std::byte> in, std::span<std::byte> out) = 0;
+  /// The same with bytes that count as standing before `in`; 0 also where the codec has no such form.
+  virtual Result<std::size_t> compress_over(std::span<const std::byte> dictionary, std::span<const std::byte> in, std::span<std::byte> out);
 };
 
 /// kInvalidArgument where the level is not one of the codec's.
@@ -31,7 +33,8 @@ class Decompressor {
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
   /// True only if `stored` decodes to exactly out.size() bytes. Writes nothing outside `out`, whatever `stored` holds.
-  bool decompress(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out);
+  /// `dictionary`: for kZstd alone, the bytes that compress_over() had; must not overlap `out`.
+  bool decompress(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out, std::span<const std::byte> dictionary = {});
 
  private:
   void* zstd_;  // ZSTD_DCtx, made when first needed

@@ -22,7 +22,18 @@ struct PageRef {
   friend auto operator<=>(const PageRef&, const PageRef&) = default;
 };
 
-inline constexpr std::uint64_t encode_page_ref(PageRef ref) { return ref.page | std::uint64_t{ref.region} << 40; }
+/// What a page of kind 4 is a copy of: a page of this file, or of the parent with the parent's region numbers.
+struct CopyRef {
+  PageRef page;
+  bool of_parent = false;
+};
+
+inline constexpr std::uint64_t encode_page(PageRef ref) { return ref.page | std::uint64_t{ref.region} << 40; }
+inline constexpr PageRef decode_page(std::uint64_t bits) {
+  return {static_cast<std::uint16_t>(bits >> 40), bits & format::kMaxPageNumber};
+}
+inline constexpr std::uint64_t encode_copy(CopyRef ref) { return encode_page(ref.page) | std::uint64_t{ref.of_parent} << 63; }
+inline constexpr CopyRef decode_copy(std::uint64_t bits) { return {decode_page(bits & ~(std::uint64_t{1} << 63)), bits >> 63 != 0}; }
 
 /// A checked BLOCK body; refers to the body's bytes.
 class BlockView {
@@ -32,20 +43,27 @@ class BlockView {
     const unsigned byte = std::to_integer<unsigned>(map_[page / 2]);
     return static_cast<wire::PageKind>(page % 2 == 0 ? byte & 15 : byte >> 4);
   }
-  std::uint32_t raw_pages() const { return raw_pages_; }
+  /// Pages that the payload holds: raw ones and XORs.
+  std::uint32_t stored_pages() const { return stored_pages_; }
+  static bool is_stored(wire::PageKind kind) { return kind == wire::kRaw || kind == wire::kXor; }
+  /// Some page is the same as the parent's, or a XOR with it, or the parent is the payload's dictionary.
+  bool needs_parent() const { return needs_parent_; }
+  bool over_parent() const { return over_parent_; }
   std::uint32_t copy_count() const { return static_cast<std::uint32_t>(copies_.size() / sizeof(wire::le64)); }
   /// The i-th copy's source.
-  PageRef copy(std::uint32_t i) const;
-  std::size_t payload_bytes() const { return std::size_t{raw_pages_} * format::kPageBytes; }
+  CopyRef copy(std::uint32_t i) const;
+  std::size_t payload_bytes() const { return std::size_t{stored_pages_} * format::kPageBytes; }
   std::span<const std::byte> payload() const { return payload_; }
   Codec codec() const { return codec_; }
-  /// The one other block that copies name, as (region, block); nothing where there is none.
+  /// The one other block of this file that copies name, as (region, block); nothing where there is none.
   const std::optional<PageRef>& source_block() const { return source_block_; }
 
  private:
   friend Result<BlockView> parse_block(const Record&, std::span<const std::byte>, const Header&);
   std::uint32_t pages_ = 0;
-  std::uint32_t raw_pages_ = 0;
+  std::uint32_t stored_pages_ = 0;
+  bool needs_parent_ = false;
+  bool over_parent_ = false;
   Codec codec_ = Codec::kStore;
   std::span<const std::byte> map_;
   std::span<const std::byte> copies_;

@@ -126,7 +126,32 @@ Bytes encode_catalog(const Catalog& catalog) {
     append(bytes, encode_close(region.close));
   }
   append(bytes, metadata);
+  if (catalog.parent) append(bytes, encode_parent(*catalog.parent));
   return bytes;
+}
+
+const char* hint_fault(std::string_view hint) {
+  if (hint.size() > format::kMaxHintBytes) return "the hint to the parent is too long";
+  if (hint == "." || hint == ".." || hint.find('/') != hint.npos || hint.find('\0') != hint.npos) {
+    return "the hint to the parent is not a plain file name";
+  }
+  return nullptr;
+}
+
+Bytes encode_parent(const ParentRef& parent) {
+  Bytes bytes;
+  append(bytes, bytes_of(wire::ParentBody{to_wire(parent.digest), static_cast<std::uint16_t>(parent.hint.size())}));
+  append(bytes, bytes_of(std::string_view(parent.hint)));
+  return bytes;
+}
+
+Result<ParentRef> parse_parent(std::span<const std::byte> body, std::uint64_t offset) {
+  ByteReader reader(body);
+  const auto from = reader.take<wire::ParentBody>();
+  if (!from || reader.rest().size() != from->hint_bytes) return corrupt(offset, "the description of the parent has another length");
+  ParentRef parent{from_wire(from->digest), std::string(text_of(reader.rest()))};
+  if (const char* fault = hint_fault(parent.hint)) return corrupt(offset, fault);
+  return parent;
 }
 
 Result<Catalog> parse_catalog(std::span<const std::byte> body, std::uint64_t offset, const Header& header) {
@@ -146,9 +171,14 @@ Result<Catalog> parse_catalog(std::span<const std::byte> body, std::uint64_t off
   std::sort(names.begin(), names.end());
   if (std::adjacent_find(names.begin(), names.end()) != names.end()) return corrupt(offset, "two regions of one name");
   if (catalog.digest != snapshot_digest(catalog.regions)) return corrupt(offset, "the snapshot's digest is not that of its regions");
-  if (reader.rest().size() != from->meta_bytes) return corrupt(offset, "the catalog's metadata has another length");
-  SNAP_TRY_ASSIGN(metadata, parse_metadata(reader.rest(), offset));
+  const auto pairs = reader.take_bytes(from->meta_bytes);
+  if (!pairs || (!header.has_parent() && !reader.empty())) return corrupt(offset, "the catalog's metadata has another length");
+  SNAP_TRY_ASSIGN(metadata, parse_metadata(*pairs, offset));
   catalog.metadata = std::move(metadata);
+  if (header.has_parent()) {
+    SNAP_TRY_ASSIGN(parent, parse_parent(reader.rest(), offset));
+    catalog.parent = std::move(parent);
+  }
   return catalog;
 }
 

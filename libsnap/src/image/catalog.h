@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct Catalog {
   std::vector<CatalogRegion> regions;
   Metadata metadata;
   Digest digest;
+  std::optional<ParentRef> parent;
 };
 
 struct Trailer {
@@ -74,6 +76,11 @@ struct Seal {
   Digest digest;
 };
 Result<Seal> parse_seal(std::span<const std::byte> body, std::uint64_t offset);
+
+/// Why a hint cannot be: null where it can.
+const char* hint_fault(std::string_view hint);
+Bytes encode_parent(const ParentRef& parent);
+Result<ParentRef> parse_parent(std::span<const std::byte> body, std::uint64_t offset);
 
 Bytes encode_catalog(const Catalog& catalog);
 Result<Catalog> parse_catalog(std::span<const std::byte> body, std::uint64_t offset, const Header& header);

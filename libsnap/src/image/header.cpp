@@ -11,7 +11,7 @@ namespace snap {
 
 namespace {
 
-constexpr std::uint64_t kKnownIncompatible = 0;
+constexpr std::uint64_t kKnownIncompatible = wire::kIncompatibleParent;
 
 std::uint64_t header_check(std::span<const std::byte> bytes) {
   return check64(bytes.first(offsetof(wire::Header, check)), bytes.subspan(sizeof(wire::Header)), 0);
@@ -96,7 +96,12 @@ Result<Header> parse_header(std::span<const std::byte> bytes) {
     return corrupt(offsetof(wire::Header, block_log2), "the block size is not legal", header.block_log2);
   }
   if (from.page_log2 != format::kPageLog2) return corrupt(offsetof(wire::Header, page_log2), "the page size is not 4096");
-  if (header.parent_depth != 0) return corrupt(offsetof(wire::Header, parent_depth), "a parent depth without a parent");
+  if (header.has_parent() != (header.parent_depth != 0)) {
+    return corrupt(offsetof(wire::Header, parent_depth), "the parent depth does not fit the feature 'parent'", header.parent_depth);
+  }
+  if (header.parent_depth > format::kMaxParents) {
+    return corrupt(offsetof(wire::Header, parent_depth), "a chain of more parents than there may be", header.parent_depth);
+  }
   if (header.copy_window > format::kMaxCopyWindowBytes >> header.block_log2) {
     return corrupt(offsetof(wire::Header, copy_window), "the copy window is over its limit", header.copy_window);
   }
@@ -105,7 +110,8 @@ Result<Header> parse_header(std::span<const std::byte> bytes) {
     return corrupt(offsetof(wire::Header, feature_names), "the feature table's length does not fit", from.feature_names);
   }
   header.names = parse_feature_names(bytes.subspan(sizeof from));
-  if (!names_match_bits(header)) return corrupt(sizeof from, "the feature table does not fit the feature bits");
+  const bool misnamed = header.has_parent() && !header.names.empty() && header.names[0].name != "parent";
+  if (!names_match_bits(header) || misnamed) return corrupt(sizeof from, "the feature table does not fit the feature bits");
   return header;
 }
 

@@ -32,6 +32,13 @@ struct Header {
   std::uint32_t header_bytes = sizeof(wire::Header);
   std::uint64_t check = 0;
 
+  bool has_parent() const { return (incompatible & wire::kIncompatibleParent) != 0; }
+  /// For a header being made.
+  void set_parent_depth(unsigned depth) {
+    parent_depth = static_cast<std::uint16_t>(depth);
+    incompatible |= wire::kIncompatibleParent;
+    names.push_back({0, 0, "parent"});
+  }
   std::uint32_t block_bytes() const { return 1u << block_log2; }
   std::uint32_t block_pages() const { return 1u << (block_log2 - format::kPageLog2); }
 };

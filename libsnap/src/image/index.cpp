@@ -50,16 +50,25 @@ Bytes IndexNode::encode() const {
   return bytes;
 }
 
-Digest IndexNode::digest(unsigned height) const {
+Result<Digest> IndexNode::digest(unsigned height, const std::function<Result<Digest>(unsigned child)>& absent) const {
   // The root over the largest regions has room for more pages than the digest's tree; there its last children cannot exist.
   const unsigned count = 1u << std::min(format::kNodeLog2, format::kDigestTreeHeight - height);
   std::array<Digest, format::kNodeChildren> children;
   for (unsigned child = 0; child < count; ++child) {
     const IndexEntry* entry = find(child);
-    if (entry != nullptr && entry->digest == Digest{}) return {};
-    children[child] = entry != nullptr ? entry->digest : zero_digest(height);
+    if (entry != nullptr) {
+      children[child] = entry->digest;
+    } else {
+      SNAP_TRY_ASSIGN(digest, absent(child));
+      children[child] = digest;
+    }
+    if (children[child] == Digest{}) return Digest{};
   }
   return tree_digest(std::span(children).first(count));
+}
+
+Digest IndexNode::digest(unsigned height) const {
+  return *digest(height, [&](unsigned) -> Result<Digest> { return zero_digest(height); });
 }
 
 Result<IndexNode> parse_node(const Record& record, std::span<const std::byte> body) {
@@ -104,7 +113,11 @@ Result<void> IndexBuilder::flush(unsigned level) {
   Level& full = levels_[level];
   const std::uint64_t number = full.number;
   SNAP_TRY_ASSIGN(record, write_(level, number, full.node));
-  const IndexEntry entry{record, full.node.digest(block_height_ + format::kNodeLog2 * level)};
+  const unsigned height = block_height_ + format::kNodeLog2 * level;
+  SNAP_TRY_ASSIGN(digest, full.node.digest(height, [&](unsigned child) -> Result<Digest> {
+    return absent_ ? absent_(height, number << format::kNodeLog2 | child) : zero_digest(height);
+  }));
+  const IndexEntry entry{record, digest};
   full.node.clear();
   add_at(level + 1, number, entry);
   return {};

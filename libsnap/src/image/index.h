@@ -37,8 +37,10 @@ class IndexNode {
   bool empty() const { return entries_.empty(); }
   void clear() { *this = IndexNode(); }
   Bytes encode() const;
-  /// The digest of all 256 children, each of 2^height pages; absent ones are zero. An unknown digest (Digest{}, which no
-  /// content has) among them makes it unknown.
+  /// The digest of all 256 children, each of 2^height pages; `absent(child)` answers that of one without a record. An unknown
+  /// digest (Digest{}, which no content has) among them makes it unknown.
+  Result<Digest> digest(unsigned height, const std::function<Result<Digest>(unsigned child)>& absent) const;
+  /// The same where what has no record is zero.
   Digest digest(unsigned height) const;
 
  private:
@@ -56,7 +58,12 @@ class IndexBuilder {
   /// Writes one NODE record, answers its pointer. May amend the node before.
   using WriteNode = std::function<Result<RecordRef>(unsigned level, std::uint64_t number, IndexNode& node)>;
 
-  IndexBuilder(unsigned block_height, WriteNode write) : block_height_(block_height), write_(std::move(write)) {}
+  /// The digest of 2^height pages without a record, those from page number << height on.
+  using AbsentDigest = std::function<Result<Digest>(unsigned height, std::uint64_t number)>;
+
+  /// Without `absent` they are zero.
+  IndexBuilder(unsigned block_height, WriteNode write, AbsentDigest absent = nullptr)
+      : block_height_(block_height), write_(std::move(write)), absent_(std::move(absent)) {}
 
   /// Writes the nodes that are complete before `block` gets its record.
   Result<void> advance_to(std::uint64_t block);
@@ -90,6 +97,7 @@ class IndexBuilder {
 
   unsigned block_height_;
   WriteNode write_;
+  AbsentDigest absent_;
   std::vector<Level> levels_;
 };
 

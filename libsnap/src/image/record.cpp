@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kChecked = offsetof(wire::RecordHead, head_check);
 
 bool known_type(std::uint8_t type) {
-  return (type >= wire::kRegion && type <= wire::kCatalog) || type >= wire::kFirstAncillary;
+  return (type >= wire::kRegion && type <= wire::kParent) || type >= wire::kFirstAncillary;
 }
 
 // Which of codec, region, aux, number a type uses; the others are zero.
@@ -45,7 +45,6 @@ Result<Record> parse_head(std::span<const std::byte> bytes, std::uint64_t offset
   if (from.head_check != check64(bytes.first(kChecked), offset)) return corrupt(offset, "a record head's check does not fit");
   Record record{offset,    from.type,   from.codec,      from.region, from.body_bytes,
                 from.aux,  from.number, from.body_check, from.prior,  from.head_check};
-  if (record.type == wire::kParent) return unsupported(offset, "a parent record, which this reader does not know");
   if (!known_type(record.type)) return corrupt(offset, "a record type that is not legal", record.type);
   if (record.body_bytes > (record.type == wire::kCatalog ? format::kMaxCatalogBody : format::kMaxBodyBytes)) {
     return corrupt(offset, "a record body is over its limit", record.body_bytes);

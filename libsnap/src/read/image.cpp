@@ -31,15 +31,15 @@ void ScratchPool::give_back(std::unique_ptr<Scratch> scratch) {
 
 namespace {
 
-std::uint32_t first_raw(const BlockView& view) {
+std::uint32_t first_stored(const BlockView& view) {
   std::uint32_t page = 0;
-  while (view.kind(page) != wire::kRaw) ++page;
+  while (!BlockView::is_stored(view.kind(page))) ++page;
   return page;
 }
 
-bool is_one_run(const BlockView& view, std::uint32_t first) {
-  if (view.pages() - first < view.raw_pages()) return false;
-  for (std::uint32_t i = 0; i < view.raw_pages(); ++i) {
+bool is_one_raw_run(const BlockView& view, std::uint32_t first) {
+  if (view.pages() - first < view.stored_pages()) return false;
+  for (std::uint32_t i = 0; i < view.stored_pages(); ++i) {
     if (view.kind(first + i) != wire::kRaw) return false;
   }
   return true;
@@ -47,7 +47,7 @@ bool is_one_run(const BlockView& view, std::uint32_t first) {
 
 // The raw pages, decoded side by side from page `first` on, go to their places; the last first, as none lies before where it is.
 void spread(const BlockView& view, std::uint32_t first, std::byte* out) {
-  std::uint32_t packed = first + view.raw_pages();
+  std::uint32_t packed = first + view.stored_pages();
   for (std::uint32_t page = view.pages(); page > packed;) {
     if (view.kind(--page) != wire::kRaw) continue;
     std::memcpy(out + std::size_t{page} * kPageBytes, out + std::size_t{--packed} * kPageBytes, kPageBytes);
@@ -56,21 +56,27 @@ void spread(const BlockView& view, std::uint32_t first, std::byte* out) {
 
 void scatter(const BlockView& view, const std::byte* from, std::byte* out) {
   for (std::uint32_t page = 0; page < view.pages(); ++page) {
-    if (view.kind(page) != wire::kRaw) continue;
-    std::memcpy(out + std::size_t{page} * kPageBytes, from, kPageBytes);
+    if (!BlockView::is_stored(view.kind(page))) continue;
+    std::byte* const to = out + std::size_t{page} * kPageBytes;
+    if (view.kind(page) == wire::kXor) {
+      xor_page(to, from);
+    } else {
+      std::memcpy(to, from, kPageBytes);
+    }
     from += kPageBytes;
   }
 }
 
-// Straight to where the pages belong as far as that goes. `keep`: pages that are not raw must not be touched.
-Result<void> decode_raw(const Record& record, const BlockView& view, std::span<std::byte> out, bool keep, Scratch& scratch) {
-  if (view.raw_pages() == 0) return {};
-  const std::uint32_t first = first_raw(view);
-  const bool apart = keep && !is_one_run(view, first);
+// Straight to where the pages belong as far as that goes, without touching those that are not stored where something stands there.
+Result<void> decode_stored(const Record& record, const BlockView& view, std::span<std::byte> out, Target target, Scratch& scratch) {
+  if (view.stored_pages() == 0) return {};
+  const std::uint32_t first = first_stored(view);
+  const bool apart = view.over_parent() || (target != Target::kAnything && !is_one_raw_run(view, first));
   if (apart) scratch.payload.resize(std::max(scratch.payload.size(), view.payload_bytes()));
   const auto to = apart ? std::span(scratch.payload).first(view.payload_bytes())
                         : out.subspan(std::size_t{first} * kPageBytes, view.payload_bytes());
-  if (!scratch.decompressor.decompress(view.codec(), view.payload(), to)) {
+  const auto dictionary = view.over_parent() ? std::span<const std::byte>(out) : std::span<const std::byte>();
+  if (!scratch.decompressor.decompress(view.codec(), view.payload(), to, dictionary)) {
     return corrupt(record.offset, "a block does not decode to its pages", record.number);
   }
   if (apart) {
@@ -83,18 +89,29 @@ Result<void> decode_raw(const Record& record, const BlockView& view, std::span<s
 
 }  // namespace
 
-Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, bool zero,
+void xor_page(std::byte* page, const std::byte* other) {
+  for (std::size_t at = 0; at < kPageBytes; at += sizeof(std::uint64_t)) {
+    std::uint64_t a;
+    std::uint64_t b;
+    std::memcpy(&a, page + at, sizeof a);
+    std::memcpy(&b, other + at, sizeof b);
+    a ^= b;
+    std::memcpy(page + at, &a, sizeof a);
+  }
+}
+
+Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
                           Scratch& scratch, std::vector<PendingCopy>& pending) {
-  SNAP_TRY(decode_raw(record, view, out, zero, scratch));
+  SNAP_TRY(decode_stored(record, view, out, target, scratch));
   const std::uint64_t first_page = record.number * header.block_pages();
   std::uint32_t next_copy = 0;
   for (std::uint32_t page = 0; page < view.pages(); ++page) {
     std::byte* const to = out.data() + std::size_t{page} * kPageBytes;
-    if (view.kind(page) == wire::kZero && !zero) std::memset(to, 0, kPageBytes);
+    if (view.kind(page) == wire::kZero && target != Target::kZeros) std::memset(to, 0, kPageBytes);
     if (view.kind(page) != wire::kCopy) continue;
-    const PageRef source = view.copy(next_copy++);
-    if (source.region == record.region && source.page >= first_page) {
-      std::memcpy(to, out.data() + (source.page - first_page) * kPageBytes, kPageBytes);
+    const CopyRef source = view.copy(next_copy++);
+    if (!source.of_parent && source.page.region == record.region && source.page.page >= first_page) {
+      std::memcpy(to, out.data() + (source.page.page - first_page) * kPageBytes, kPageBytes);
     } else {
       pending.push_back({page, source});
     }
@@ -182,9 +199,12 @@ Result<Image::Node> Image::node(std::size_t region, unsigned level, std::uint64_
   return nodes_.get(key, [&] { return load_node(region, level, number, ref); });
 }
 
-Result<std::optional<IndexEntry>> Image::find(std::size_t region, std::uint64_t block) {
-  SNAP_TRY_ASSIGN(leaf, node(region, 0, block >> format::kNodeLog2));
-  const IndexEntry* entry = leaf == nullptr ? nullptr : leaf->find(static_cast<unsigned>(block % format::kNodeChildren));
+Result<std::optional<IndexEntry>> Image::find(std::size_t region, std::uint64_t block) { return find_at(region, 0, block); }
+
+Result<std::optional<IndexEntry>> Image::find_at(std::size_t region, unsigned level, std::uint64_t number) {
+  if (level > root_level(blocks(region))) return std::optional<IndexEntry>();
+  SNAP_TRY_ASSIGN(over, node(region, level, number >> format::kNodeLog2));
+  const IndexEntry* entry = over == nullptr ? nullptr : over->find(static_cast<unsigned>(number % format::kNodeChildren));
   return entry == nullptr ? std::optional<IndexEntry>() : std::optional(*entry);
 }
 

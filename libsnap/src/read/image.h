@@ -46,16 +46,25 @@ class ScratchPool {
   std::vector<std::unique_ptr<Scratch>> free_;
 };
 
-/// A page that is a copy of a page of another block.
+/// A page that is a copy of a page of another block, or of the parent.
 struct PendingCopy {
   std::uint32_t page = 0;  // in its block
-  PageRef source;
+  CopyRef source;
 };
 
-/// Decodes a block's raw pages and its copies of its own pages into `out`, view.pages() * 4096 bytes. Copies of other blocks'
-/// pages are appended to `pending` and their bytes left alone. `zero`: zero pages of `out` are zero already.
-Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, bool zero,
+/// What stands where a block is decoded to.
+enum class Target {
+  kAnything,
+  kZeros,
+  kParent,  ///< the parent's pages at this place: a must for blocks that need the parent
+};
+
+/// Decodes a block's stored pages and its copies of its own pages into `out`, view.pages() * 4096 bytes. Copies of other blocks'
+/// pages and of the parent's are appended to `pending` and their bytes left alone.
+Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
                           Scratch& scratch, std::vector<PendingCopy>& pending);
+/// `page` becomes page XOR `other`; both of 4096 bytes.
+void xor_page(std::byte* page, const std::byte* other);
 
 /// The bytes of a region's last page past the region's size are zero: the bytes of a block, whose place in the region `offset`
 /// is, are looked at where they hold that page. `at`: the record to blame.
@@ -75,7 +84,10 @@ class Image {
   /// Pages of a block that its region has.
   std::uint32_t pages_of(std::size_t region, std::uint64_t block) const;
 
-  /// The index entry of a block; nothing where the block is zero.
+  /// The index entry of the child `number` of level `level`, a block's at level 0; nothing where it has no record, or where the
+  /// index has no such level.
+  Result<std::optional<IndexEntry>> find_at(std::size_t region, unsigned level, std::uint64_t number);
+  /// The index entry of a block; nothing where it has no record.
   Result<std::optional<IndexEntry>> find(std::size_t region, std::uint64_t block);
   /// The first block >= `block` that has a record; blocks(region) where none does.
   Result<std::uint64_t> next_present(std::size_t region, std::uint64_t block);

@@ -2,6 +2,7 @@
 // How the parts of the library that restore a snapshot reach the image behind a Reader.
 #pragma once
 
+#include "chain/parent_link.h"
 #include "read/image.h"
 
 namespace snap {
@@ -10,8 +11,10 @@ class OpenedImage {
  public:
   virtual ~OpenedImage() = default;
   virtual Image& image() = 0;
-  /// The page that a copy names, 4096 bytes; refused where it is not raw in its block.
-  virtual Result<void> read_raw_page(PageRef source, std::span<std::byte> to) = 0;
+  /// The page that a copy names, 4096 bytes; refused where it is not raw in its block, or where the parent does not have it.
+  virtual Result<void> read_source(CopyRef source, std::span<std::byte> to) = 0;
+  /// Null for a snapshot that stands alone.
+  virtual const ParentLink* link() const { return nullptr; }
 };
 
 }  // namespace snap

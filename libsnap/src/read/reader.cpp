@@ -6,9 +6,12 @@
 
 #include "base/fail.h"
 #include "codec/checksum.h"
+#include "chain/page_reader.h"
 #include "read/cached_block.h"
+#include "read/child_reader.h"
 #include "read/image.h"
 #include "read/opened.h"
+#include "read/range_digest.h"
 
 namespace snap {
 
@@ -22,9 +25,10 @@ struct Piece {
   std::uint64_t block = 0;
   std::size_t offset = 0;  // in the block
   std::span<std::byte> out;
+  bool zeroed = false;  // out is zero already
 };
 
-class ReaderImpl final : public Reader, public OpenedImage {
+class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
  public:
   ReaderImpl(std::unique_ptr<Image> image, std::size_t cache_bytes)
       : image_(std::move(image)), memory_(image_->header().block_bytes()), cache_(cache_bytes, image_->header().block_bytes()) {
@@ -39,18 +43,27 @@ class ReaderImpl final : public Reader, public OpenedImage {
   std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
   std::uint64_t file_bytes() const override { return image_->file_bytes(); }
   Image& image() override { return *image_; }
-  Result<void> read_raw_page(PageRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source, to); }
+  Result<void> read_source(CopyRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source.page, to); }
 
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
+    const ReadTask task;
     SNAP_TRY(in_region(region, offset, out.size()));
+    return read_into(region, offset, out, task);
+  }
+
+  Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) override {
     while (!out.empty()) {
-      const Piece piece = first_piece(region, offset, out);
+      Piece piece = first_piece(region, offset, out);
+      piece.zeroed = task.zeroed;
+      SNAP_TRY(task.spend_block());
       SNAP_TRY(read_piece(piece));
       offset += piece.out.size();
       out = out.subspan(piece.out.size());
     }
     return {};
   }
+
+  Result<bool> in_place(std::size_t, std::uint64_t, std::uint64_t) override { return true; }
 
   Result<void> read_batch(std::span<const RegionRead> batch) override {
     std::vector<Piece> pieces;
@@ -71,6 +84,12 @@ class ReaderImpl final : public Reader, public OpenedImage {
     if (region >= infos_.size() || block >= image_->blocks(region)) return invalid("no such block");
     SNAP_TRY_ASSIGN(entry, image_->find(region, block));
     return entry ? entry->digest : zero_digest(image_->header().block_log2 - format::kPageLog2);
+  }
+
+  Result<Digest> range_digest(std::size_t region, unsigned height, std::uint64_t number) override {
+    if (region >= infos_.size() || height > format::kDigestTreeHeight) return invalid("no such range");
+    return RangeDigest(*image_, region, {}, [&](std::uint64_t offset, std::span<std::byte> out) { return read(region, offset, out); })
+        .of(height, number);
   }
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
@@ -135,7 +154,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
 
   // A zero block is not worth memory in the cache.
   Result<void> settle_zero(Claim& claim, const Piece& piece) {
-    std::memset(piece.out.data(), 0, piece.out.size());
+    if (!piece.zeroed) std::memset(piece.out.data(), 0, piece.out.size());
     if (claim.settle()) return {};
     auto block = std::make_shared<CachedBlock>(image_->pages_of(piece.region, piece.block), memory_);
     std::memset(block->bytes().data(), 0, block->bytes().size());
@@ -147,7 +166,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
   Result<void> deliver(Claim& claim, const Piece& piece, const Record& record, const BlockView& view, Scratch& scratch) {
     if (whole(piece)) {
       std::vector<PendingCopy> pending;
-      SNAP_TRY(decode_block(record, view, image_->header(), piece.out, false, scratch, pending));
+      SNAP_TRY(decode_block(record, view, image_->header(), piece.out, piece.zeroed ? Target::kZeros : Target::kAnything, scratch, pending));
       if (!claim.settle()) {
         auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
         std::memcpy(block->bytes().data(), piece.out.data(), piece.out.size());
@@ -156,7 +175,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
       }
       CopySource from(*this);
       for (const PendingCopy& copy : pending) {
-        SNAP_TRY(from.copy(copy.source, piece.out.subspan(std::size_t{copy.page} * kPageBytes, kPageBytes)));
+        SNAP_TRY(from.copy(copy.source.page, piece.out.subspan(std::size_t{copy.page} * kPageBytes, kPageBytes)));
       }
       return {};
     }
@@ -170,7 +189,7 @@ class ReaderImpl final : public Reader, public OpenedImage {
 
   // The filling of a short last page is looked at here, or, where that page is a copy of another block's, when it is resolved.
   Result<void> decode(const Record& record, const BlockView& view, CachedBlock& block, Scratch& scratch, std::vector<PendingCopy>& pending) {
-    SNAP_TRY(decode_block(record, view, image_->header(), block.bytes(), false, scratch, pending));
+    SNAP_TRY(decode_block(record, view, image_->header(), block.bytes(), Target::kAnything, scratch, pending));
     if (!pending.empty() && pending.back().page == view.pages() - 1) return {};
     return verify_filling(block.bytes(), record.number << image_->header().block_log2, infos_[record.region].size, record.offset);
   }
@@ -185,8 +204,8 @@ class ReaderImpl final : public Reader, public OpenedImage {
 
   Result<void> copy_out(CachedBlock& block, const Piece& piece) {
     CopySource from(*this);
-    return block.copy_out(piece.offset, piece.out, [&](PageRef source, std::size_t at, std::span<std::byte> to) -> Result<void> {
-      SNAP_TRY(from.copy(source, to));
+    return block.copy_out(piece.offset, piece.out, [&](const CopyRef& source, std::size_t at, std::span<std::byte> to) -> Result<void> {
+      SNAP_TRY(from.copy(source.page, to));
       return verify_filling(to, (piece.block << image_->header().block_log2) + at, infos_[piece.region].size, 0);
     });
   }
@@ -295,6 +314,14 @@ class ReaderImpl final : public Reader, public OpenedImage {
 Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderOptions& options) {
   const std::size_t nodes = options.cache_bytes / 8;
   SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
+  const auto& wanted = image->catalog().parent;
+  if (wanted.has_value() != (options.parent != nullptr)) {
+    return fail(Code::kParentMismatch, wanted ? "the snapshot is a difference and needs its parent" : "the snapshot has no parent");
+  }
+  if (wanted) {
+    SNAP_TRY(ParentLink::verify(*options.parent, *wanted, image->header().parent_depth));
+    return make_child_reader(std::move(image), *options.parent, options.cache_bytes - nodes);
+  }
   return std::unique_ptr<Reader>(std::make_unique<ReaderImpl>(std::move(image), options.cache_bytes - nodes));
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the reader's header offers on top of a reader, or before there is one.
+#include <algorithm>
 #include <cstring>
 
 #include "base/fail.h"
+#include "codec/checksum.h"
 #include "read/image.h"
 #include "snap/reader.h"
 
@@ -14,6 +16,37 @@ std::optional<std::size_t> Reader::find(RegionKind kind, std::string_view name) 
     if (all[i].kind == kind && all[i].name == name) return i;
   }
   return std::nullopt;
+}
+
+const std::optional<ParentRef>& Reader::parent_ref() const {
+  static const std::optional<ParentRef> none;
+  return none;
+}
+
+std::span<const std::byte> Reader::held(std::size_t) const { return {}; }
+
+// For readers that keep no index.
+Result<Digest> Reader::range_digest(std::size_t region, unsigned height, std::uint64_t number) {
+  if (region >= regions().size() || height > format::kDigestTreeHeight) return invalid("no such range");
+  const std::uint64_t size = regions()[region].size;
+  if (number > format::kMaxPageNumber >> height || number << (height + format::kPageLog2) >= size) return zero_digest(height);
+  if (height == 0) {
+    Bytes page(kPageBytes);
+    const std::uint64_t offset = number * kPageBytes;
+    SNAP_TRY(read(region, offset, std::span(page).first(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, size - offset)))));
+    return digest_of(page);
+  }
+  SNAP_TRY_ASSIGN(left, range_digest(region, height - 1, 2 * number));
+  SNAP_TRY_ASSIGN(right, range_digest(region, height - 1, 2 * number + 1));
+  Digest halves[2] = {left, right};
+  return tree_digest(halves);
+}
+
+Result<ParentInfo> read_parent_info(RandomSource& source) {
+  SNAP_TRY_ASSIGN(image, Image::open(source, 0));
+  ParentInfo info{image->catalog().digest, image->catalog().parent, image->header().parent_depth, image->file_bytes(), 0};
+  for (const CatalogRegion& region : image->catalog().regions) info.block_records += region.close.block_records;
+  return info;
 }
 
 Result<std::vector<std::byte>> read_state(Reader& reader, std::string_view name, std::uint64_t limit) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "chain/parent_link.h"
 #include "codec/checksum.h"
 #include "image/catalog.h"
 #include "image/index.h"
@@ -43,11 +44,15 @@ class Window {
 };
 
 class StreamReader {
+  static constexpr std::size_t kParentPiece = 1u << 20;
+
  public:
-  StreamReader(ByteSource& source, StreamVisitor& visitor) : source_(source), visitor_(visitor) {}
+  StreamReader(ByteSource& source, StreamVisitor& visitor, const FindParent& find_parent)
+      : source_(source), visitor_(visitor), find_parent_(find_parent) {}
 
   Result<StreamResult> run() {
     SNAP_TRY(read_header());
+    if (header_.has_parent()) SNAP_TRY(read_parent());
     while (!sealed_) SNAP_TRY(read_record());
     SNAP_TRY(read_end());
     return StreamResult{catalog_.digest, catalog_.metadata, offset_};
@@ -73,6 +78,19 @@ class StreamReader {
     header_ = std::move(header);
     window_.emplace(header_.copy_window);
     prior_ = header_.check;
+    return {};
+  }
+
+  Result<void> read_parent() {
+    Bytes body;
+    SNAP_TRY_ASSIGN(record, next(body));
+    if (record.type != wire::kParent) return corrupt(record.offset, "a file with a parent that does not begin by naming it", record.type);
+    SNAP_TRY_ASSIGN(parent, parse_parent(body, record.offset));
+    catalog_.parent = parent;
+    if (!find_parent_) return fail(Code::kParentMismatch, "the snapshot is a difference and needs its parent");
+    SNAP_TRY_ASSIGN(reader, find_parent_(parent));
+    SNAP_TRY(ParentLink::verify(*reader, parent, header_.parent_depth));
+    link_.emplace(*reader);
     return {};
   }
 
@@ -119,6 +137,8 @@ class StreamReader {
     next_block_ = 0;
     block_records_ = 0;
     last_pages_ = header_.block_pages();
+    delivered_ = 0;
+    if (link_) link_->add_region(info, info.size);
     return visitor_.region_begin(record.region, info);
   }
 
@@ -134,16 +154,18 @@ class StreamReader {
         return corrupt(record.offset, "a block that its region does not have", record.number);
       }
     }
+    SNAP_TRY(deliver_held(format::kMaxRegionBytes));
+    SNAP_TRY(deliver_parent(first_page * kPageBytes));
     block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> pending;
-    SNAP_TRY(decode_block(record, view, header_, block_, false, scratch_, pending));
+    if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, {}));
+    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending));
     SNAP_TRY(resolve(record, pending));
     if (known != kUnknownSize) SNAP_TRY(verify_filling(block_, first_page * kPageBytes, known, record.offset));
     next_block_ = record.number + 1;
     last_pages_ = view.pages();
     ++block_records_;
     window_->push(record, std::move(body));
-    SNAP_TRY(deliver_held(format::kMaxRegionBytes));
     return deliver(first_page * kPageBytes);
   }
 
@@ -158,6 +180,7 @@ class StreamReader {
     return deliver(offset, bytes.first(bytes.size() - kPageBytes));
   }
   Result<void> deliver(std::uint64_t offset, std::span<const std::byte> bytes) {
+    delivered_ = offset + bytes.size();
     return bytes.empty() ? Result<void>() : visitor_.region_bytes(catalog_.regions.size() - 1, offset, bytes);
   }
   Result<void> deliver_held(std::uint64_t size) {
@@ -166,18 +189,47 @@ class StreamReader {
     return deliver(held_offset_, std::span(page).first(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, size - held_offset_))));
   }
 
-  // All copies of a block name one other block: it is decoded once.
-  Result<void> resolve(const Record& record, std::span<const PendingCopy> pending) {
+  // What no record stood for, up to `end`, is as in the parent.
+  Result<void> deliver_parent(std::uint64_t end) {
+    if (!link_) return {};
+    const std::size_t region = catalog_.regions.size() - 1;
+    Bytes piece;
+    while (delivered_ < end) {
+      SNAP_TRY_ASSIGN(extent, link_->extent(region, delivered_));
+      const std::uint64_t length = std::min(extent.length, end - delivered_);
+      if (!extent.data) {
+        delivered_ += length;
+        continue;
+      }
+      piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(length, kParentPiece)));
+      SNAP_TRY(link_->read(region, delivered_, piece, {}));
+      SNAP_TRY(deliver(delivered_, piece));
+    }
+    return {};
+  }
+
+  Result<void> resolve(const Record& record, std::vector<PendingCopy>& pending) {
+    for (const PendingCopy& copy : pending) {
+      if (!copy.source.of_parent) continue;
+      SNAP_TRY(link_->read_page(copy.source.page, std::span(block_).subspan(std::size_t{copy.page} * kPageBytes, kPageBytes), {}));
+    }
+    std::erase_if(pending, [](const PendingCopy& copy) { return copy.source.of_parent; });
+    return resolve_own(record, pending);
+  }
+
+  // All copies of a block within the file name one other block: it is decoded once.
+  Result<void> resolve_own(const Record& record, std::span<const PendingCopy> pending) {
     if (pending.empty()) return {};
-    const PageRef block{pending[0].source.region, pending[0].source.page / header_.block_pages()};
+    const PageRef block{pending[0].source.page.region, pending[0].source.page.page / header_.block_pages()};
     const Window::Kept* kept = window_->find(block);
     if (kept == nullptr) return corrupt(record.offset, "a copy of a page outside the copy window");
     SNAP_TRY_ASSIGN(view, parse_block(kept->record, kept->body, header_));
     source_block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> ignored;
-    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, false, scratch_, ignored));
+    if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, {}));
+    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored));
     for (const PendingCopy& copy : pending) {
-      const std::uint64_t page = copy.source.page % header_.block_pages();
+      const std::uint64_t page = copy.source.page.page % header_.block_pages();
       if (page >= view.pages() || view.kind(static_cast<std::uint32_t>(page)) != wire::kRaw) {
         return corrupt(record.offset, "a copy of a page that is not raw", copy.page);
       }
@@ -212,6 +264,8 @@ class StreamReader {
     closing.close = close;
     open_ = false;
     SNAP_TRY(deliver_held(record.number));
+    if (link_) link_->set_size(record.region, record.number);
+    SNAP_TRY(deliver_parent(record.number));
     return visitor_.region_end(record.region, record.number);
   }
 
@@ -260,6 +314,8 @@ class StreamReader {
 
   ByteSource& source_;
   StreamVisitor& visitor_;
+  const FindParent& find_parent_;
+  std::optional<ParentLink> link_;
   Header header_;
   Catalog catalog_;
   std::set<std::pair<RegionKind, std::string>> names_;
@@ -277,12 +333,15 @@ class StreamReader {
   Bytes block_;
   Bytes held_;  // the last page of the last block, of a region of unknown size
   std::uint64_t held_offset_ = 0;
+  std::uint64_t delivered_ = 0;  // of the region: what lies before it was delivered, or is zero
   Bytes source_block_;
   Scratch scratch_;
 };
 
 }  // namespace
 
-Result<StreamResult> read_stream(ByteSource& source, StreamVisitor& visitor) { return StreamReader(source, visitor).run(); }
+Result<StreamResult> read_stream(ByteSource& source, StreamVisitor& visitor, const FindParent& find_parent) {
+  return StreamReader(source, visitor, find_parent).run();
+}
 
 }  // namespace snap

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <new>
 
 #include "base/fail.h"
 #include "base/threads.h"
@@ -25,6 +27,38 @@ Result<OpenedImage*> opened(Reader& reader, std::size_t region) {
   return image;
 }
 
+/// `work(index)` for 0 … count-1 on the threads that the options ask for. The first error ends it.
+template <typename Work>
+Result<void> for_each_piece(std::uint64_t count, const RestoreOptions& options, Work work) {
+  std::atomic<std::uint64_t> next{0};
+  std::mutex mutex;
+  Error error;
+  const auto note = [&](const Error& found) {
+    const std::lock_guard lock(mutex);
+    if (error.code == Code::kOk) error = found;
+    next = count;
+  };
+  const auto loop = [&] {
+    try {
+      for (std::uint64_t index = next++; index < count; index = next++) {
+        if (options.cancel != nullptr && *options.cancel) return note(fail(Code::kCancelled, "cancelled"));
+        if (const auto done = work(index); !done) return note(done.error());
+      }
+    } catch (const std::bad_alloc&) {
+      note(fail(Code::kNoMemory, "out of memory"));
+    }
+  };
+  if (options.threads == 0) {
+    loop();
+  } else {
+    ThreadGroup threads;
+    if (const auto started = threads.start(options.threads, [&](unsigned) { loop(); }); !started) note(started.error());
+    threads.join();
+  }
+  if (error.code != Code::kOk) return error;
+  return {};
+}
+
 /// Each thread's own memory.
 struct WorkMemory {
   Scratch scratch;
@@ -32,11 +66,13 @@ struct WorkMemory {
   Bytes out;
 };
 
-/// A region into the caller's memory; the short last page, if any, by way of memory of our own.
+/// A region into the caller's memory; the short last page, if any, by way of memory of our own. A child's blocks into memory that
+/// holds the parent's bytes.
 class MemoryRestore {
  public:
   MemoryRestore(OpenedImage& image, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options)
-      : image_(image), decoder_(image.image(), region, fresh(memory, options)), region_(region), memory_(memory), options_(options) {}
+      : image_(image), decoder_(image.image(), region, !image.link() && fresh(memory, options)), region_(region), memory_(memory), options_(options),
+        target_(image.link() ? Target::kParent : options.target_is_zero ? Target::kZeros : Target::kAnything) {}
 
   Result<void> run() {
     UnitRunner runner(decoder_, region_, options_, [this](std::span<const UnitCopy> copies) { return apply(copies); });
@@ -55,11 +91,12 @@ class MemoryRestore {
     const std::size_t there = static_cast<std::size_t>(std::min<std::uint64_t>(unit.bytes, memory_.size() - unit.offset));
     const auto target = memory_.subspan(unit.offset, there);
     if (there == unit.bytes) {
-      SNAP_TRY(decoder_.decode(unit, target, options_.target_is_zero, mine.scratch, mine.span, done));
-      if (!options_.target_is_zero) decoder_.clear_absent(unit, target, done);
+      SNAP_TRY(decoder_.decode(unit, target, target_, mine.scratch, mine.span, done));
+      if (target_ == Target::kAnything) decoder_.clear_absent(unit, target, done);
     } else {
       mine.out.assign(unit.bytes, std::byte{0});
-      SNAP_TRY(decoder_.decode(unit, mine.out, true, mine.scratch, mine.span, done));
+      if (target_ == Target::kParent) SNAP_TRY(image_.link()->read(region_, unit.offset, mine.out, {}));
+      SNAP_TRY(decoder_.decode(unit, mine.out, target_ == Target::kParent ? target_ : Target::kZeros, mine.scratch, mine.span, done));
       SNAP_TRY(verify_filling(mine.out, unit.offset, memory_.size(), 0));
       std::memcpy(target.data(), mine.out.data(), there);
     }
@@ -70,14 +107,14 @@ class MemoryRestore {
     for (const UnitCopy& copy : copies) {
       const std::size_t offset = static_cast<std::size_t>(copy.page) * kPageBytes;
       const std::size_t there = std::min<std::size_t>(kPageBytes, memory_.size() - offset);
-      const std::uint64_t from = copy.source.page * kPageBytes;
-      if (copy.source.region == region_ && from + kPageBytes <= memory_.size()) {
+      const std::uint64_t from = copy.source.page.page * kPageBytes;
+      if (!copy.source.of_parent && copy.source.page.region == region_ && from + kPageBytes <= memory_.size()) {
         SNAP_TRY(verify_filling(memory_.subspan(from, kPageBytes), offset, memory_.size(), 0));
         std::memcpy(memory_.data() + offset, memory_.data() + from, there);
         continue;
       }
       std::byte page[kPageBytes];
-      SNAP_TRY(image_.read_raw_page(copy.source, page));
+      SNAP_TRY(image_.read_source(copy.source, page));
       SNAP_TRY(verify_filling(page, offset, memory_.size(), 0));
       std::memcpy(memory_.data() + offset, page, there);
     }
@@ -86,6 +123,32 @@ class MemoryRestore {
 
   OpenedImage& image_;
   UnitDecoder decoder_;
+  std::size_t region_;
+  std::span<std::byte> memory_;
+  const RestoreOptions& options_;
+  Target target_;
+};
+
+/// A region into memory by way of a reader of whatever kind, piece by piece.
+class ReadRestore {
+ public:
+  ReadRestore(Reader& reader, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options)
+      : reader_(reader), pages_(dynamic_cast<PageReader*>(&reader)), region_(region), memory_(memory), options_(options) {}
+
+  Result<void> run() {
+    return for_each_piece(ceil_div(memory_.size(), kPiece), options_, [this](std::uint64_t index) -> Result<void> {
+      const auto piece = memory_.subspan(index * kPiece, std::min(kPiece, memory_.size() - index * kPiece));
+      const ReadTask task{.zeroed = options_.target_is_zero};
+      SNAP_TRY(pages_ != nullptr ? pages_->read_into(region_, index * kPiece, piece, task) : reader_.read(region_, index * kPiece, piece));
+      if (options_.progress != nullptr) *options_.progress += piece.size();
+      return {};
+    });
+  }
+
+ private:
+  static constexpr std::size_t kPiece = 2u << 20;
+  Reader& reader_;
+  PageReader* pages_;
   std::size_t region_;
   std::span<std::byte> memory_;
   const RestoreOptions& options_;
@@ -126,7 +189,8 @@ class FileRestore {
     const auto out = std::span(mine.out).first(unit.bytes);
     // The filling of a short last page is looked at: nothing of another unit may stand there.
     if (unit.bytes > size() - unit.offset) std::fill(out.begin(), out.end(), std::byte{0});
-    SNAP_TRY(decoder_.decode(unit, out, false, mine.scratch, mine.span, done));
+    if (image_.link() != nullptr) return restore_child(unit, out);
+    SNAP_TRY(decoder_.decode(unit, out, Target::kAnything, mine.scratch, mine.span, done));
     if (!options_.target_is_zero) decoder_.clear_absent(unit, out, done);
     SNAP_TRY(verify_filling(out, unit.offset, size(), 0));
     const std::uint64_t block_bytes = image_.image().header().block_bytes();
@@ -135,6 +199,12 @@ class FileRestore {
       SNAP_TRY(put(unit.offset + i * block_bytes, out.subspan(i * block_bytes, std::min<std::size_t>(block_bytes, out.size() - i * block_bytes))));
     }
     return {};
+  }
+
+  Result<void> restore_child(const Unit& unit, std::span<std::byte> out) {
+    const auto there = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size() - unit.offset)));
+    SNAP_TRY(dynamic_cast<PageReader&>(image_).read_into(region_, unit.offset, there, {}));
+    return put(unit.offset, there);
   }
 
   // Runs of pages that are not zero, or all of it.
@@ -155,12 +225,12 @@ class FileRestore {
   Result<void> apply(std::span<const UnitCopy> copies) {
     std::byte page[kPageBytes];
     for (const UnitCopy& copy : copies) {
-      const std::uint64_t from = copy.source.page * kPageBytes;
-      if (readable_ && copy.source.region == region_ && from + kPageBytes <= size()) {
+      const std::uint64_t from = copy.source.page.page * kPageBytes;
+      if (readable_ && copy.source.page.region == region_ && from + kPageBytes <= size()) {
         PosixSource target(fd_);
         SNAP_TRY(read_exact(target, file_offset_ + from, page, "the target became shorter"));
       } else {
-        SNAP_TRY(image_.read_raw_page(copy.source, page));
+        SNAP_TRY(image_.read_source(copy.source, page));
       }
       const std::uint64_t offset = copy.page * kPageBytes;
       SNAP_TRY(verify_filling(page, offset, size(), 0));
@@ -297,10 +367,40 @@ class SinkRestore {
   bool stop_ = false;
 };
 
+/// A child: first what its parent has there, then the changes over it.
+Result<void> restore_child(Reader& child, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options) {
+  Reader& parent = *child.parent();
+  const RegionInfo& info = child.regions()[region];
+  const auto counterpart = parent.find(info.kind, info.name);
+  const std::uint64_t there = counterpart ? std::min<std::uint64_t>(parent.regions()[*counterpart].size, memory.size()) : 0;
+  const auto covered = memory.first(static_cast<std::size_t>(there));
+  if (counterpart && there == parent.regions()[*counterpart].size && parent.held(*counterpart).empty()) {
+    if (const auto done = restore_to_memory(parent, *counterpart, covered, options); !done) return of_parent(done.error());
+  } else if (counterpart) {
+    if (const auto done = ReadRestore(parent, *counterpart, covered, options).run(); !done) return of_parent(done.error());
+  }
+  if (!options.target_is_zero) std::fill(memory.begin() + static_cast<std::ptrdiff_t>(there), memory.end(), std::byte{0});
+  RestoreOptions changes = options;
+  changes.progress = nullptr;
+  SNAP_TRY(apply_changes(child, region, memory, changes));
+  if (options.progress != nullptr) *options.progress += memory.size() - there;
+  return {};
+}
+
 }  // namespace
 
 Result<void> restore_to_memory(Reader& reader, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options) {
-  SNAP_TRY_ASSIGN(image, opened(reader, region));
+  if (region >= reader.regions().size()) return invalid("no such region", region);
+  if (memory.size() != reader.regions()[region].size) return invalid("memory of another size than the region", memory.size());
+  auto* image = dynamic_cast<OpenedImage*>(&reader);
+  if (image == nullptr) return ReadRestore(reader, region, memory, options).run();
+  if (image->link() != nullptr) return restore_child(reader, region, memory, options);
+  return MemoryRestore(*image, region, memory, options).run();
+}
+
+Result<void> apply_changes(Reader& child, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options) {
+  SNAP_TRY_ASSIGN(image, opened(child, region));
+  if (image->link() == nullptr) return invalid("changes of a snapshot that has no parent");
   if (memory.size() != image->image().size(region)) return invalid("memory of another size than the region", memory.size());
   return MemoryRestore(*image, region, memory, options).run();
 }

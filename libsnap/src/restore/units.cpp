@@ -54,7 +54,7 @@ Unit UnitDecoder::unit(std::uint64_t index) const {
   return {index, first, blocks, offset, static_cast<std::size_t>(std::min(blocks << image_.header().block_log2, end - offset))};
 }
 
-Result<void> UnitDecoder::decode(const Unit& unit, std::span<std::byte> out, bool zero, Scratch& scratch, Bytes& span, UnitDone& done) {
+Result<void> UnitDecoder::decode(const Unit& unit, std::span<std::byte> out, Target target, Scratch& scratch, Bytes& span, UnitDone& done) {
   done.copies.clear();
   done.present.assign(unit.block_count, false);
   done.raw.assign(ceil_div(unit_pages(), 64), 0);
@@ -72,7 +72,7 @@ Result<void> UnitDecoder::decode(const Unit& unit, std::span<std::byte> out, boo
            bytes + wanted[last].record.record_bytes <= kMaxSpan) {
       bytes += wanted[last++].record.record_bytes;
     }
-    SNAP_TRY(decode_run(std::span(wanted).subspan(first, last - first), unit, out, zero, scratch, span, pending, done));
+    SNAP_TRY(decode_run(std::span(wanted).subspan(first, last - first), unit, out, target, scratch, span, pending, done));
     first = last;
   }
   return {};
@@ -86,7 +86,7 @@ void UnitDecoder::clear_absent(const Unit& unit, std::span<std::byte> out, const
   }
 }
 
-Result<void> UnitDecoder::decode_run(std::span<const Wanted> run, const Unit& unit, std::span<std::byte> out, bool zero, Scratch& scratch,
+Result<void> UnitDecoder::decode_run(std::span<const Wanted> run, const Unit& unit, std::span<std::byte> out, Target target, Scratch& scratch,
                                      Bytes& span, std::vector<PendingCopy>& pending, UnitDone& done) {
   const std::uint64_t start = run.front().record.offset;
   const std::uint64_t bytes = run.back().record.offset + run.back().record.record_bytes - start;
@@ -101,7 +101,7 @@ Result<void> UnitDecoder::decode_run(std::span<const Wanted> run, const Unit& un
     const auto to = out.subspan(in_unit, std::size_t{view.pages()} * kPageBytes);
     if (fresh_) fault_in(view, to);
     pending.clear();
-    SNAP_TRY(decode_block(record, view, image_.header(), to, zero, scratch, pending));
+    SNAP_TRY(decode_block(record, view, image_.header(), to, target, scratch, pending));
     const std::uint64_t first_page = wanted.block * image_.header().block_pages();
     const std::uint64_t in_unit_page = first_page - unit.offset / kPageBytes;
     for (std::uint32_t page = 0; page < view.pages(); ++page) {
@@ -175,9 +175,9 @@ Result<void> UnitRunner::verify_sources(std::uint64_t index, UnitDone& done) {
   }
   while (raw_.size() > decoder_.copy_window() + 1) raw_.erase(raw_.begin());
   for (const UnitCopy& copy : done.copies) {
-    if (copy.source.region != region_) continue;
-    const auto at = raw_.find(copy.source.page / decoder_.unit_pages());
-    const std::size_t page = copy.source.page % decoder_.unit_pages();
+    if (copy.source.of_parent || copy.source.page.region != region_) continue;
+    const auto at = raw_.find(copy.source.page.page / decoder_.unit_pages());
+    const std::size_t page = copy.source.page.page % decoder_.unit_pages();
     if (at == raw_.end() || (at->second[page / 64] >> page % 64 & 1) == 0) {
       return corrupt(0, "a copy of a page that is not raw", copy.page);
     }

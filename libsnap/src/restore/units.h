@@ -26,7 +26,7 @@ struct Unit {
 /// A copy of a page of an earlier place.
 struct UnitCopy {
   std::uint64_t page = 0;  // in the region
-  PageRef source;
+  CopyRef source;
 };
 
 /// What is known of a unit that is decoded.
@@ -48,8 +48,8 @@ class UnitDecoder {
   std::size_t copy_window() const { return image_.header().copy_window; }
   std::size_t unit_bytes() const { return blocks_per_unit_ * image_.header().block_bytes(); }
 
-  /// Decodes a unit's blocks into `out` (unit.bytes). `zero`: out is zero. Copies are left for later, blocks without a record alone.
-  Result<void> decode(const Unit& unit, std::span<std::byte> out, bool zero, Scratch& scratch, Bytes& span, UnitDone& done);
+  /// Decodes a unit's blocks into `out` (unit.bytes). Copies are left for later, blocks without a record alone.
+  Result<void> decode(const Unit& unit, std::span<std::byte> out, Target target, Scratch& scratch, Bytes& span, UnitDone& done);
   /// Zeros the blocks without a record.
   void clear_absent(const Unit& unit, std::span<std::byte> out, const UnitDone& done) const;
 
@@ -58,7 +58,7 @@ class UnitDecoder {
     std::uint64_t block = 0;
     RecordRef record;
   };
-  Result<void> decode_run(std::span<const Wanted> run, const Unit& unit, std::span<std::byte> out, bool zero, Scratch& scratch,
+  Result<void> decode_run(std::span<const Wanted> run, const Unit& unit, std::span<std::byte> out, Target target, Scratch& scratch,
                           Bytes& span, std::vector<PendingCopy>& pending, UnitDone& done);
 
   Image& image_;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 namespace snap {
 
@@ -11,15 +10,13 @@ namespace {
 
 constexpr std::size_t kProbes = 16;
 
-PageRef decode(std::uint64_t bits) { return {static_cast<std::uint16_t>(bits >> 40), bits & format::kMaxPageNumber}; }
-
 PageRef block_of(PageRef page, std::uint32_t block_pages) { return {page.region, page.page / block_pages}; }
 
 // The other block with the most pages of this one; the lowest of several, so that the choice does not depend on anything else.
 std::optional<PageRef> best_source(const DedupTable& table, const BlockPages& block) {
   std::vector<PageRef> sources;
   for (std::size_t i = 0; i < block.kinds.size(); ++i) {
-    if (block.kinds[i] != wire::kRaw) continue;
+    if (!BlockView::is_stored(block.kinds[i])) continue;
     if (const auto found = table.find(block.digests[i], block.record)) sources.push_back(block_of(*found, block.block_pages));
   }
   std::sort(sources.begin(), sources.end());
@@ -41,24 +38,17 @@ std::optional<PageRef> best_source(const DedupTable& table, const BlockPages& bl
 DedupTable::DedupTable(std::uint32_t window_blocks, std::uint32_t block_pages)
     : window_(window_blocks), entries_(std::bit_ceil(std::size_t{2} * window_blocks * block_pages)) {}
 
-std::size_t DedupTable::slot(const Digest& digest) const {
-  std::uint64_t bits;
-  std::memcpy(&bits, digest.bytes.data(), sizeof bits);
-  if constexpr (std::endian::native == std::endian::big) bits = __builtin_bswap64(bits);
-  return bits & (entries_.size() - 1);
-}
-
 std::optional<PageRef> DedupTable::find(const Digest& digest, std::uint64_t record) const {
-  for (std::size_t i = 0, at = slot(digest); i < kProbes; ++i, at = (at + 1) & (entries_.size() - 1)) {
+  for (std::size_t i = 0, at = digest_slot(digest, entries_.size()); i < kProbes; ++i, at = (at + 1) & (entries_.size() - 1)) {
     const Entry& entry = entries_[at];
     if (entry.record == 0) return std::nullopt;
-    if (entry.digest == digest) return stale(entry, record) ? std::nullopt : std::optional(decode(entry.page_bits));
+    if (entry.digest == digest) return stale(entry, record) ? std::nullopt : std::optional(decode_page(entry.page_bits));
   }
   return std::nullopt;
 }
 
 void DedupTable::insert(const Digest& digest, PageRef page, std::uint64_t record) {
-  std::size_t oldest = slot(digest);
+  std::size_t oldest = digest_slot(digest, entries_.size());
   for (std::size_t i = 0, at = oldest; i < kProbes; ++i, at = (at + 1) & (entries_.size() - 1)) {
     const Entry& entry = entries_[at];
     if (entry.digest == digest || entry.record == 0) {
@@ -67,20 +57,20 @@ void DedupTable::insert(const Digest& digest, PageRef page, std::uint64_t record
     }
     if (entry.record < entries_[oldest].record) oldest = at;
   }
-  entries_[oldest] = {digest, encode_page_ref(page), record};
+  entries_[oldest] = {digest, encode_page(page), record};
 }
 
-void choose_copies(DedupTable& table, const BlockPages& block, std::vector<PageRef>& copies) {
+void choose_copies(DedupTable& table, const BlockPages& block) {
   const auto source = best_source(table, block);
   const PageRef self{block.region, block.first_page / block.block_pages};
   for (std::size_t i = 0; i < block.kinds.size(); ++i) {
-    if (block.kinds[i] != wire::kRaw) continue;
+    if (!BlockView::is_stored(block.kinds[i])) continue;
     const auto found = table.find(block.digests[i], block.record);
     const bool usable = found && (block_of(*found, block.block_pages) == self || block_of(*found, block.block_pages) == source);
     if (usable) {
       block.kinds[i] = wire::kCopy;
-      copies.push_back(*found);
-    } else {
+      block.copies[i] = {*found, false};
+    } else if (block.kinds[i] == wire::kRaw) {
       table.insert(block.digests[i], {block.region, block.first_page + i}, block.record);
     }
   }

@@ -9,6 +9,7 @@
 
 #include "image/block.h"
 #include "snap/model.h"
+#include "write/page_table.h"
 
 namespace snap {
 
@@ -28,7 +29,6 @@ class DedupTable {
     std::uint64_t page_bits = 0;
     std::uint64_t record = 0;  // 0: free
   };
-  std::size_t slot(const Digest& digest) const;
   bool stale(const Entry& entry, std::uint64_t record) const { return entry.record == 0 || record - entry.record > window_; }
 
   std::uint64_t window_;
@@ -41,12 +41,12 @@ struct BlockPages {
   std::uint64_t first_page = 0;
   std::uint64_t record = 0;  ///< the number its BLOCK record gets, from 1
   std::uint32_t block_pages = 0;
-  std::span<wire::PageKind> kinds;       ///< kZero and kRaw on entry
+  std::span<wire::PageKind> kinds;
   std::span<const Digest> digests;       ///< of each page
+  std::span<CopyRef> copies;             ///< of each page: its source, where it becomes a copy
 };
 
-/// Turns raw pages into copies where the format allows: of raw pages of this block, or of the one other block that gives most.
-/// The sources are appended to `copies` in page order.
-void choose_copies(DedupTable& table, const BlockPages& block, std::vector<PageRef>& copies);
+/// Turns stored pages into copies where the format allows: of raw pages of this block, or of the one other block that gives most.
+void choose_copies(DedupTable& table, const BlockPages& block);
 
 }  // namespace snap

@@ -28,11 +28,23 @@ Result<void> Filler::zeros(std::uint64_t count) {
     SNAP_TRY(fill_zeros(now));
     count -= now;
   }
-  // Whole jobs of zeros have no records: nothing is to be done for them.
-  const std::uint64_t whole = count / job_bytes() * job_bytes();
-  position_ += whole;
-  taken_ += whole;
-  return fill_zeros(count - whole);
+  while (count >= job_bytes()) {
+    SNAP_TRY_ASSIGN(skipped, zeros_without_records(count));
+    position_ += skipped;
+    taken_ += skipped;
+    if (skipped == 0) SNAP_TRY(fill_zeros(job_bytes()));
+    count -= skipped != 0 ? skipped : job_bytes();
+  }
+  return fill_zeros(count);
+}
+
+// How many whole jobs' bytes of zeros from here on have no records: nothing is to be done for them.
+Result<std::uint64_t> Filler::zeros_without_records(std::uint64_t most) {
+  if (delta_ != nullptr) {
+    SNAP_TRY_ASSIGN(extent, delta_->link.extent(region_, position_));
+    most = extent.data ? 0 : std::min(most, extent.length);
+  }
+  return most / job_bytes() * job_bytes();
 }
 
 Result<void> Filler::source(RandomSource& source, std::uint64_t offset, std::uint64_t length) {

@@ -12,7 +12,7 @@ namespace snap {
 /// One thread at a time, except taken_bytes(). Who calls has made sure that the region has room.
 class Filler {
  public:
-  Filler(Pipeline& pipeline, const Header& header) : pipeline_(pipeline), header_(header) {}
+  Filler(Pipeline& pipeline, const Header& header, const Delta* delta) : pipeline_(pipeline), header_(header), delta_(delta) {}
 
   void start(std::uint16_t region);
   /// Bytes of the region so far.
@@ -39,10 +39,12 @@ class Filler {
   template <typename Take>
   Result<void> fill(std::uint64_t count, Take take);
   Result<void> fill_zeros(std::uint64_t count);
+  Result<std::uint64_t> zeros_without_records(std::uint64_t most);
   Result<std::uint64_t> source_piece(RandomSource& source, std::uint64_t offset, std::uint64_t length);
 
   Pipeline& pipeline_;
   const Header& header_;
+  const Delta* delta_;
   std::uint16_t region_ = 0;
   std::uint64_t position_ = 0;
   Job* filling_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "codec/codec.h"
@@ -11,6 +12,7 @@
 #include "image/record.h"
 #include "snap/io.h"
 #include "write/dedup.h"
+#include "write/delta.h"
 #include "write/feed.h"
 
 namespace snap {
@@ -23,6 +25,7 @@ class Buffer {
  public:
   explicit Buffer(std::size_t bytes) : bytes_(new std::byte[bytes]), size_(bytes) {}
   std::byte* data() { return bytes_.get(); }
+  const std::byte* data() const { return bytes_.get(); }
   std::span<std::byte> span() { return {bytes_.get(), size_}; }
   std::size_t size() const { return size_; }
 
@@ -33,9 +36,10 @@ class Buffer {
 
 class Job {
  public:
-  Job(const Header& header, Codec codec);
+  /// `delta`: null for a snapshot that stands alone.
+  Job(const Header& header, Codec codec, const Delta* delta);
 
-  /// A block on its way; those that are all zero get no record.
+  /// A block on its way; those that are all zero, or the same as the parent's, get no record.
   struct Block {
     bool present = false;
     Record record;              // offset, prior and head_check come at the end
@@ -67,32 +71,51 @@ class Job {
   void wait_for_feed();
   Result<void> fetch();
   void pass_feed();
-  void prepare();
+  Result<void> prepare();
   void find_copies(DedupTable& table, std::uint64_t& records);
   Result<void> compress(Compressor& compressor);
 
-  /// Whether prepare() found a page that is not zero.
-  bool has_pages() const { return !raw_.empty(); }
+  /// Whether prepare() found a block that gets a record.
+  bool has_records() const;
 
   std::uint64_t sequence = 0;
 
  private:
-  struct Cursor {  // in raw_ and copies_
-    std::size_t raw = 0;
-    std::size_t copy = 0;
-  };
   static constexpr std::size_t kFetchBytes = 128 * 1024;
 
   Result<void> fetch_from_feed();
   void keep_page(const std::byte* from);
+  void add_zero_page();
+  void digest_pages();
   void digest_blocks();
-  Result<void> compress_block(std::size_t index, Compressor& compressor, Cursor& next);
+  void find_present();
+  Result<void> compare_with_parent();
+  Result<bool> same_by_digest(std::size_t block);
+  Result<void> read_parent(std::size_t block);
+  void find_moved(std::size_t block);
+  void choose_xors(std::size_t block);
+  Result<void> compress_block(std::size_t index, Compressor& compressor);
+  struct Payload {
+    wire::CodecId codec = wire::kStore;
+    std::size_t bytes = 0;
+  };
+  Result<Payload> compress_payload(std::size_t index, std::span<std::byte> pages, std::span<std::byte> out, Compressor& compressor);
+  Result<std::size_t> compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor);
+  void xor_payload(std::size_t index, std::span<std::byte> payload);
   std::uint32_t pages_in(std::size_t block) const;
+  std::size_t first_page_of(std::size_t block) const { return block * header_.block_pages(); }
+  std::uint64_t number_of(std::size_t block) const { return first_page_ / header_.block_pages() + block; }
+  /// The parent's pages at the block's place, once read.
+  const std::byte* parent_page(std::size_t page) const;
 
   const Header& header_;
   Codec codec_;
+  const Delta* delta_;
   Buffer data_;
   Buffer out_;
+  std::optional<Buffer> parent_;       // the parent's bytes at the job's place, where it does not hold them decoded
+  std::optional<Buffer> alternative_;  // a payload compressed in another way
+  std::span<const std::byte> held_;    // the parent's bytes where it does
   std::size_t out_bytes_ = 0;
   std::uint16_t region_ = 0;
   std::uint64_t first_page_ = 0;
@@ -106,8 +129,8 @@ class Job {
   std::uint32_t pages_ = 0;       // zero ones among them
   std::vector<wire::PageKind> kinds_;
   std::vector<Digest> digests_;
-  std::vector<std::byte*> raw_;  // pages that are not zero, those that become copies among them
-  std::vector<PageRef> copies_;
+  std::vector<std::byte*> at_;    // where a page is kept; null: it was not kept, being zero or the same as the parent's
+  std::vector<CopyRef> copies_;   // the source of a page that is a copy
   std::vector<Block> blocks_;
 };
 

@@ -8,8 +8,9 @@
 
 namespace snap {
 
-Pipeline::Pipeline(const Header& header, Codec codec, int level, unsigned threads, std::optional<DedupTable>& dedup, Commit commit)
-    : header_(header), codec_(codec), level_(level), thread_count_(threads), dedup_(dedup), commit_(std::move(commit)) {}
+Pipeline::Pipeline(const Header& header, Codec codec, int level, unsigned threads, std::optional<DedupTable>& dedup, const Delta* delta,
+                   Commit commit)
+    : header_(header), codec_(codec), level_(level), thread_count_(threads), dedup_(dedup), delta_(delta), commit_(std::move(commit)) {}
 
 Pipeline::~Pipeline() {
   {
@@ -25,7 +26,7 @@ Result<void> Pipeline::start() {
   // One to fill, one finished and waiting for its turn, and for each thread one at work and one ahead.
   const std::size_t count = thread_count_ == 0 ? 1 : 2 * std::size_t{thread_count_} + 2;
   for (std::size_t i = 0; i < count; ++i) {
-    jobs_.push_back(std::make_unique<Job>(header_, codec_));
+    jobs_.push_back(std::make_unique<Job>(header_, codec_, delta_));
     free_.push_back(jobs_.back().get());
   }
   finished_.resize(count);
@@ -89,10 +90,7 @@ void Pipeline::process(Job& job, Compressor& compressor) {
   job.wait_for_feed();
   stage([&] { return job.fetch(); });
   job.pass_feed();
-  stage([&]() -> Result<void> {
-    job.prepare();
-    return {};
-  });
+  stage([&] { return job.prepare(); });
   take_turn(job);
   stage([&] { return job.compress(compressor); });
   finish(job);
@@ -111,10 +109,10 @@ void Pipeline::stage(Stage work) {
   }
 }
 
-// A job without pages to look for waits for nobody; the turn passes over it when it comes to it.
+// A job without records waits for nobody; the turn passes over it when it comes to it.
 void Pipeline::take_turn(Job& job) {
   std::unique_lock lock(mutex_);
-  if (dedup_ && job.has_pages()) {
+  if (dedup_ && job.has_records()) {
     turned_.wait(lock, [&] { return turn_ == job.sequence; });
     lock.unlock();
     stage([&]() -> Result<void> {

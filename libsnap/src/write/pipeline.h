@@ -20,7 +20,7 @@ class Pipeline {
  public:
   using Commit = std::function<Result<void>(Job&)>;
 
-  Pipeline(const Header& header, Codec codec, int level, unsigned threads, std::optional<DedupTable>& dedup, Commit commit);
+  Pipeline(const Header& header, Codec codec, int level, unsigned threads, std::optional<DedupTable>& dedup, const Delta* delta, Commit commit);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -49,6 +49,7 @@ class Pipeline {
   int level_;
   unsigned thread_count_;
   std::optional<DedupTable>& dedup_;
+  const Delta* delta_;
   Commit commit_;
   std::uint64_t records_ = 0;  // BLOCK records so far; belongs to whose turn it is
 

@@ -16,6 +16,7 @@
 #include "image/index.h"
 #include "io/file.h"
 #include "write/filler.h"
+#include "write/parent_pages.h"
 #include "write/record_log.h"
 
 namespace snap {
@@ -27,12 +28,18 @@ class WriterImpl final : public Writer {
   WriterImpl(ByteSink& sink, const WriterOptions& options) : options_(options), log_(sink, header_) {
     if (options_.level == WriterOptions::kDefaultLevel) options_.level = default_level(options_.codec);
     header_.block_log2 = static_cast<unsigned>(std::countr_zero(options_.block_bytes));
+    if (options_.parent != nullptr) {
+      header_.set_parent_depth(options_.parent->depth() + 1);
+      delta_.emplace(Delta{ParentLink(*options_.parent), parent_page_table(options_.parent_pages), options_.delta});
+      catalog_.parent = ParentRef{options_.parent->digest(), options_.parent_hint};
+    }
     if (options_.dedup) {
       header_.copy_window = static_cast<std::uint32_t>(format::kMaxCopyWindowBytes >> header_.block_log2);
       dedup_.emplace(header_.copy_window, header_.block_pages());
     }
-    pipeline_.emplace(header_, options_.codec, options_.level, options_.threads, dedup_, [this](Job& job) { return commit(job); });
-    filler_.emplace(*pipeline_, header_);
+    pipeline_.emplace(header_, options_.codec, options_.level, options_.threads, dedup_, delta(),
+                      [this](Job& job) { return commit(job); });
+    filler_.emplace(*pipeline_, header_, delta());
   }
   ~WriterImpl() override {
     pipeline_.reset();
@@ -66,9 +73,13 @@ class WriterImpl final : public Writer {
       SNAP_TRY(write_front());
       catalog_.regions.push_back({info, info.size, {}});
       SNAP_TRY(log_.write(wire::kRegion, region(), 0, 0, encode_region(info, info.size)));
-      index_.emplace(header_.block_log2 - format::kPageLog2, [this](unsigned level, std::uint64_t number, IndexNode& node) {
+      if (delta_) delta_->link.add_region(info, info.size);
+      const auto write_node = [this](unsigned level, std::uint64_t number, IndexNode& node) {
         return log_.write(wire::kNode, region(), level, number, node.encode());
-      });
+      };
+      IndexBuilder::AbsentDigest absent;
+      if (delta_) absent = [this](unsigned height, std::uint64_t number) { return delta_->link.range_digest(region(), height, number); };
+      index_.emplace(header_.block_log2 - format::kPageLog2, write_node, absent);
       open_ = true;
       order_ = order;
       complete_ = false;
@@ -178,9 +189,14 @@ class WriterImpl final : public Writer {
     return {};
   }
 
+  const Delta* delta() const { return delta_ ? &*delta_ : nullptr; }
+
   // Header and metadata go out as late as possible, so that what is known before the first region stands in front of it.
   Result<void> write_front() {
-    SNAP_TRY(log_.begin());
+    if (log_.offset() == 0) {
+      SNAP_TRY(log_.begin());
+      if (catalog_.parent) SNAP_TRY(log_.write(wire::kParent, 0, 0, 0, encode_parent(*catalog_.parent)));
+    }
     if (pending_metadata_.empty()) return {};
     const Metadata metadata = std::move(pending_metadata_);
     pending_metadata_.clear();
@@ -213,13 +229,19 @@ class WriterImpl final : public Writer {
     if (end != region.info.size) return invalid("fewer bytes than the region has", end);
     if (const char* fault = closed_region_fault(region.info)) return invalid(fault);
     const std::uint64_t blocks = block_count(region.info.size, header_.block_log2);
+    if (delta_) delta_->link.set_size(this->region(), region.info.size);
     SNAP_TRY_ASSIGN(root, index_->finish(blocks));
-    const unsigned height = index_->root_height(blocks);
-    const Digest tree = root ? region_tree_digest(root->digest, height) : zero_digest(format::kDigestTreeHeight);
+    SNAP_TRY_ASSIGN(tree, tree_digest_of(root, blocks));
     region.close = {root ? root->record : RecordRef{}, block_records_, region_digest(region.info, tree)};
     open_ = false;
     SNAP_TRY(log_.write(wire::kClose, this->region(), 0, region.info.size, encode_close(region.close)));
     return {};
+  }
+
+  Result<Digest> tree_digest_of(const std::optional<IndexEntry>& root, std::uint64_t blocks) {
+    if (root) return region_tree_digest(root->digest, index_->root_height(blocks));
+    if (delta_) return delta_->link.range_digest(region(), format::kDigestTreeHeight, 0);
+    return zero_digest(format::kDigestTreeHeight);
   }
 
   Result<void> open_spool() {
@@ -246,6 +268,7 @@ class WriterImpl final : public Writer {
   Header header_;
   RecordLog log_;
   std::optional<DedupTable> dedup_;
+  std::optional<Delta> delta_;
   std::optional<Pipeline> pipeline_;
   std::optional<Filler> filler_;
   Catalog catalog_;
@@ -273,6 +296,8 @@ Result<std::unique_ptr<Writer>> Writer::create(ByteSink& sink, const WriterOptio
       options.block_bytes > 1u << format::kMaxBlockLog2) {
     return invalid("the block size is not a power of two from 16 KiB to 4 MiB", options.block_bytes);
   }
+  if (options.parent != nullptr && options.parent->depth() >= format::kMaxParents) return fail(Code::kLimit, "a chain of more parents than there may be");
+  if (const char* fault = hint_fault(options.parent_hint)) return invalid(fault);
   auto writer = std::make_unique<WriterImpl>(sink, options);
   SNAP_TRY(writer->start());
   return std::unique_ptr<Writer>(std::move(writer));

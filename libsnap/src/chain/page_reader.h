@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a reader offers to its children, and to what restores it, beyond the public calls.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/fail.h"
+#include "snap/result.h"
+
+namespace snap {
+
+/// One read on its way down a chain.
+struct ReadTask {
+  bool zeroed = false;  ///< the target is zero already
+  /// How many more blocks may be decoded for the block of a child that the read is for: SPEC 12. Null outside of such a block.
+  std::uint32_t* allowance = nullptr;
+  static constexpr std::uint32_t kAllowance = 65536;
+
+  Result<void> spend_block() const {
+    if (allowance == nullptr) return {};
+    if (*allowance == 0) return fail(Code::kLimit, "a block that needs too many blocks of its chain");
+    --*allowance;
+    return {};
+  }
+};
+
+class PageReader {
+ public:
+  virtual ~PageReader() = default;
+  /// As Reader::read(), for bytes inside the region.
+  virtual Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) = 0;
+  /// Whether the bytes lie in place, SPEC 12: no file of the chain but the last has copies among their pages.
+  virtual Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) = 0;
+};
+
+}  // namespace snap

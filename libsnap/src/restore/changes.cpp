@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which pages a snapshot holds, told by the page maps of its blocks.
+#include <algorithm>
+
+#include "base/fail.h"
+#include "read/opened.h"
+#include "snap/restore.h"
+
+namespace snap {
+
+namespace {
+
+constexpr std::size_t kSpanBytes = 1u << 20;
+
+class ChangeWalk {
+ public:
+  ChangeWalk(Image& image, std::size_t region, const ChangeVisitor& visit) : image_(image), region_(region), visit_(visit) {}
+
+  Result<void> run() {
+    const std::uint64_t end = image_.blocks(region_);
+    for (std::uint64_t block = 0; block < end; ++block) {
+      SNAP_TRY_ASSIGN(present, image_.next_present(region_, block));
+      if (present >= end) break;
+      block = present;
+      SNAP_TRY_ASSIGN(entry, image_.find(region_, block));
+      if (!entry) return corrupt(0, "an index that changes while it is read", block);
+      SNAP_TRY(take(entry->record, block));
+    }
+    return flush();
+  }
+
+ private:
+  // Records that follow each other are read together.
+  Result<std::span<const std::byte>> bytes_of(const RecordRef& ref) {
+    if (ref.record_bytes > sizeof(wire::RecordHead) + format::kMaxBodyBytes) return corrupt(ref.offset, "a record is over its limit");
+    if (ref.offset < start_ || ref.offset + ref.record_bytes > start_ + filled_) {
+      buffer_.resize(std::max<std::size_t>(kSpanBytes, ref.record_bytes));
+      SNAP_TRY_ASSIGN(got, image_.source().read_at(ref.offset, buffer_));
+      start_ = ref.offset;
+      filled_ = got;
+      if (got < ref.record_bytes) return truncated(ref.offset + got, "the file became shorter");
+    }
+    return std::span<const std::byte>(buffer_).subspan(static_cast<std::size_t>(ref.offset - start_), ref.record_bytes);
+  }
+
+  Result<void> take(const RecordRef& ref, std::uint64_t block) {
+    SNAP_TRY_ASSIGN(bytes, bytes_of(ref));
+    Record record;
+    SNAP_TRY_ASSIGN(view, image_.view(ref, region_, block, bytes, record));
+    const bool child = image_.header().has_parent();
+    for (std::uint32_t page = 0; page < view.pages(); ++page) {
+      const bool zero = view.kind(page) == wire::kZero;
+      if (child ? view.kind(page) == wire::kSame : zero) continue;
+      SNAP_TRY(add((block << image_.header().block_log2) + std::uint64_t{page} * kPageBytes, zero));
+    }
+    return {};
+  }
+
+  Result<void> add(std::uint64_t offset, bool zero) {
+    if (range_.length == 0 || range_.offset + range_.length != offset || range_.zero != zero) {
+      SNAP_TRY(flush());
+      range_ = {offset, 0, zero};
+    }
+    range_.length += std::min<std::uint64_t>(kPageBytes, image_.size(region_) - offset);
+    return {};
+  }
+
+  Result<void> flush() {
+    const ChangedRange range = std::exchange(range_, {});
+    return range.length == 0 ? Result<void>() : visit_(range);
+  }
+
+  Image& image_;
+  std::size_t region_;
+  const ChangeVisitor& visit_;
+  ChangedRange range_;
+  Bytes buffer_;
+  std::uint64_t start_ = 0;
+  std::size_t filled_ = 0;
+};
+
+}  // namespace
+
+Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisitor& visit) {
+  if (region >= reader.regions().size()) return invalid("no such region", region);
+  auto* image = dynamic_cast<OpenedImage*>(&reader);
+  if (image == nullptr) return invalid("a reader of another kind");
+  return ChangeWalk(image->image(), region, visit).run();
+}
+
+}  // namespace snap

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/fail.h"
+#include "chain/page_reader.h"
+#include "snap/restore.h"
+
+namespace snap {
+
+namespace {
+
+/// A memory file and our own view of it.
+class MemoryFile {
+ public:
+  MemoryFile() = default;
+  MemoryFile(MemoryFile&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), memory_(std::exchange(other.memory_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  MemoryFile& operator=(MemoryFile&&) = delete;
+  ~MemoryFile() {
+    if (memory_ != nullptr) ::munmap(memory_, bytes_);
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  Result<void> make(std::size_t bytes) {
+    fd_ = ::memfd_create("vmsnap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd_ < 0) return io_error("cannot make a memory file");
+    if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return io_error("cannot size a memory file", bytes);
+    if (bytes == 0) return {};
+    memory_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+    if (memory_ == MAP_FAILED) {
+      memory_ = nullptr;
+      return io_error("cannot map a memory file", bytes);
+    }
+    bytes_ = bytes;
+    return {};
+  }
+
+  // Nobody can change it any more, not even whoever gets the descriptor.
+  Result<void> seal() {
+    if (memory_ != nullptr && ::munmap(std::exchange(memory_, nullptr), bytes_) != 0) return io_error("cannot unmap a memory file");
+    if (::fcntl(fd_, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return io_error("cannot seal a memory file");
+    if (bytes_ == 0) return {};
+    memory_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd_, 0);
+    if (memory_ != MAP_FAILED) return {};
+    memory_ = nullptr;
+    return io_error("cannot map a memory file", bytes_);
+  }
+
+  int fd() const { return fd_; }
+  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(memory_), bytes_}; }
+
+ private:
+  int fd_ = -1;
+  void* memory_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class HeldReader final : public HeldSnapshot, public PageReader {
+ public:
+  explicit HeldReader(Reader& reader) : reader_(reader), files_(reader.regions().size()) {}
+
+  Result<void> load(const RestoreOptions& options) {
+    RestoreOptions fresh = options;
+    fresh.target_is_zero = true;
+    for (std::size_t region = 0; region < files_.size(); ++region) {
+      const RegionInfo& info = reader_.regions()[region];
+      if (info.kind != RegionKind::kMemory) continue;
+      SNAP_TRY(files_[region].make(static_cast<std::size_t>(info.size)));
+      SNAP_TRY(restore_to_memory(reader_, region, files_[region].bytes(), fresh));
+      SNAP_TRY(files_[region].seal());
+    }
+    return {};
+  }
+
+  std::span<const RegionInfo> regions() const override { return reader_.regions(); }
+  RegionStats region_stats(std::size_t region) const override { return reader_.region_stats(region); }
+  Digest region_digest(std::size_t region) const override { return reader_.region_digest(region); }
+  const Metadata& metadata() const override { return reader_.metadata(); }
+  const Digest& digest() const override { return reader_.digest(); }
+  std::uint32_t block_bytes() const override { return reader_.block_bytes(); }
+  std::uint64_t file_bytes() const override { return reader_.file_bytes(); }
+  const std::optional<ParentRef>& parent_ref() const override { return reader_.parent_ref(); }
+  Reader* parent() const override { return reader_.parent(); }
+  unsigned depth() const override { return reader_.depth(); }
+  Result<Digest> block_digest(std::size_t region, std::uint64_t block) override { return reader_.block_digest(region, block); }
+  Result<Digest> range_digest(std::size_t region, unsigned height, std::uint64_t number) override {
+    return reader_.range_digest(region, height, number);
+  }
+  Result<Extent> extent(std::size_t region, std::uint64_t offset) override { return reader_.extent(region, offset); }
+  std::span<const std::byte> held(std::size_t region) const override { return files_[region].bytes(); }
+  int memory_fd(std::size_t region) const override { return files_[region].fd(); }
+
+  Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
+    if (region >= files_.size() || files_[region].fd() < 0) return reader_.read(region, offset, out);
+    const auto bytes = files_[region].bytes();
+    if (offset > bytes.size() || out.size() > bytes.size() - offset) return invalid("a read past the end of its region", offset);
+    return read_into(region, offset, out, {});
+  }
+
+  Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask&) override {
+    if (files_[region].fd() < 0) return reader_.read(region, offset, out);
+    if (!out.empty()) std::memcpy(out.data(), files_[region].bytes().data() + offset, out.size());
+    return {};
+  }
+
+  Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) override {
+    auto* pages = dynamic_cast<PageReader*>(&reader_);
+    return pages != nullptr ? pages->in_place(region, offset, bytes) : Result<bool>(reader_.depth() == 0);
+  }
+
+  Result<void> read_batch(std::span<const RegionRead> batch) override {
+    for (const RegionRead& each : batch) SNAP_TRY(read(each.region, each.offset, each.out));
+    return {};
+  }
+
+ private:
+  Reader& reader_;
+  std::vector<MemoryFile> files_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<HeldSnapshot>> hold_in_memory(Reader& reader, const RestoreOptions& options) {
+  auto held = std::make_unique<HeldReader>(reader);
+  SNAP_TRY(held->load(options));
+  return std::unique_ptr<HeldSnapshot>(std::move(held));
+}
+
+}  // namespace snap

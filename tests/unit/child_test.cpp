@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// Snapshots that are differences: written, read in every way, restored.
+#include <sys/mman.h>
+
+#include <deque>
+
+#include "support/sample.h"
+
+namespace snap::test {
+namespace {
+
+/// Files of a chain, each the child of the one before, and their readers.
+class Chain {
+ public:
+  explicit Chain(const Sample& base) { add(base); }
+
+  /// The next file: `next` as a difference against the last, or against it held in memory.
+  void add(Sample next, bool held = false, bool moved = true) {
+    std::unique_ptr<HeldSnapshot> memory;
+    std::unique_ptr<ParentPages> pages;
+    if (!readers_.empty()) {
+      next.options.parent = &last();
+      if (held) {
+        auto decoded = hold_in_memory(last(), {.threads = 0});
+        ASSERT_OK(decoded);
+        memory = std::move(*decoded);
+        next.options.parent = memory.get();
+      }
+      if (moved) {
+        auto indexed = ParentPages::index(*next.options.parent, {});
+        ASSERT_OK(indexed);
+        pages = std::move(*indexed);
+        next.options.parent_pages = pages.get();
+      }
+    }
+    files_.push_back(make_file(next));
+    sources_.push_back(memory_source(files_.back()));
+    auto reader = Reader::open(*sources_.back(), {.parent = readers_.empty() ? nullptr : readers_.back().get()});
+    ASSERT_OK(reader);
+    readers_.push_back(std::move(*reader));
+  }
+
+  Reader& last() { return *readers_.back(); }
+  Reader& reader(std::size_t i) { return *readers_.at(i); }
+  const Bytes& file() const { return files_.back(); }
+  Reader* parent() { return readers_.size() < 2 ? nullptr : readers_[readers_.size() - 2].get(); }
+
+ private:
+  std::deque<Bytes> files_;
+  std::vector<std::unique_ptr<RandomSource>> sources_;
+  std::vector<std::unique_ptr<Reader>> readers_;
+};
+
+/// What a guest does to its memory: pages rewritten, touched, zeroed, moved, swapped.
+Bytes worked_on(Bytes content, std::uint64_t seed, unsigned changes) {
+  Random random(seed);
+  const std::size_t pages = content.size() / kPage;
+  if (pages == 0) return content;
+  const auto page = [&](std::size_t number) { return std::span(content).subspan(number * kPage, kPage); };
+  for (unsigned i = 0; i < changes; ++i) {
+    const auto to = page(random.below(pages));
+    switch (random.below(6)) {
+      case 0: random.fill(to); break;
+      case 1: fill_page(Pattern::kText, random, to); break;
+      case 2: std::fill(to.begin(), to.end(), std::byte{0}); break;
+      case 3: {
+        const auto from = page(random.below(pages));
+        std::copy(from.begin(), from.end(), to.begin());
+        break;
+      }
+      default:  // a few bytes here and there
+        for (int k = 0; k < 5; ++k) to[random.below(kPage)] ^= std::byte{0x5A};
+    }
+  }
+  return content;
+}
+
+Sample sample_of(Codec codec, std::uint32_t block_bytes, const Bytes& memory) {
+  Sample sample;
+  sample.options.codec = codec;
+  sample.options.block_bytes = block_bytes;
+  sample.add(RegionKind::kMemory, "pc.ram", memory);
+  sample.add(RegionKind::kState, "device", make_content(Pattern::kText, 9000, 7));
+  sample.metadata["k"] = "v";
+  return sample;
+}
+
+Bytes restored(Reader& reader, std::size_t region, bool zeroed, unsigned threads) {
+  Bytes memory(reader.regions()[region].size, zeroed ? std::byte{0} : std::byte{0xEE});
+  const auto done = restore_to_memory(reader, region, memory, {.threads = threads, .target_is_zero = zeroed});
+  EXPECT_TRUE(done.has_value()) << explain(done.error());
+  return memory;
+}
+
+TEST(Child, HoldsItsContentInEveryForm) {
+  const Bytes base = make_content(Pattern::kMixed, 700 * kPage + 123, 1);
+  for (const Codec codec : {Codec::kStore, Codec::kLz4, Codec::kZstd}) {
+    for (const DeltaForm form : {DeltaForm::kAuto, DeltaForm::kRaw, DeltaForm::kXor, DeltaForm::kDictionary}) {
+      for (const bool held : {false, true}) {
+        SCOPED_TRACE(testing::Message() << codec_name(codec) << " form " << static_cast<int>(form) << " held " << held);
+        Chain chain(sample_of(codec, 65536, base));
+        Sample next = sample_of(codec, 65536, worked_on(base, 2, 90));
+        next.options.delta = form;
+        chain.add(next, held);
+        expect_holds(chain.file(), next, chain.parent());
+        for (const bool zeroed : {false, true}) {
+          EXPECT_TRUE(restored(chain.last(), 0, zeroed, 0) == next.regions[0].content);
+          EXPECT_TRUE(restored(chain.last(), 0, zeroed, 3) == next.regions[0].content);
+        }
+      }
+    }
+  }
+}
+
+TEST(Child, HasTheDigestOfItsContent) {
+  const Bytes base = make_content(Pattern::kMixed, 5000 * kPage + 5, 3);
+  Sample next = sample_of(Codec::kLz4, 16384, worked_on(base, 4, 40));
+  Chain alone(next);
+  Chain chain(sample_of(Codec::kZstd, 65536, base));
+  chain.add(next);
+  EXPECT_EQ(chain.last().digest(), alone.last().digest());
+  for (unsigned height = 0; height <= 14; ++height) {
+    for (std::uint64_t number = 0; number <= 5000u >> height; number += 1 + (number * 7 + height) % 50) {
+      const auto one = alone.last().range_digest(0, height, number);
+      const auto other = chain.last().range_digest(0, height, number);
+      ASSERT_OK(one);
+      ASSERT_OK(other);
+      ASSERT_EQ(*one, *other) << height << " " << number;
+    }
+  }
+}
+
+TEST(Child, IsTheSameFileWhateverTheThreadsAndHoweverTheParentIsHeld) {
+  const Bytes base = make_content(Pattern::kMixed, 900 * kPage, 5);
+  Bytes first;
+  for (const unsigned threads : {0u, 1u, 3u}) {
+    for (const bool held : {false, true}) {
+      Chain chain(sample_of(Codec::kZstd, 16384, base));
+      Sample next = sample_of(Codec::kZstd, 16384, worked_on(base, 6, 200));
+      next.options.threads = threads;
+      chain.add(next, held);
+      if (first.empty()) first = chain.file();
+      EXPECT_TRUE(chain.file() == first) << threads << " " << held;
+    }
+  }
+}
+
+TEST(Child, MayHaveBlocksOfAnotherSizeThanItsParent) {
+  const Bytes base = make_content(Pattern::kMixed, 600 * kPage + 9, 8);
+  for (const std::uint32_t parent_block : {16384u, 65536u, 1u << 20}) {
+    for (const std::uint32_t child_block : {16384u, 65536u, 1u << 20}) {
+      Chain chain(sample_of(Codec::kZstd, parent_block, base));
+      Sample next = sample_of(Codec::kZstd, child_block, worked_on(base, 9, 60));
+      chain.add(next);
+      expect_holds(chain.file(), next, chain.parent());
+      EXPECT_TRUE(restored(chain.last(), 0, true, 2) == next.regions[0].content);
+    }
+  }
+}
+
+TEST(Child, OfAChildAndSoOn) {
+  Bytes content = make_content(Pattern::kMixed, 400 * kPage + 77, 10);
+  Chain chain(sample_of(Codec::kLz4, 16384, content));
+  for (unsigned depth = 1; depth <= 8; ++depth) {
+    content = worked_on(content, 10 + depth, 30);
+    Sample next = sample_of(depth % 2 == 0 ? Codec::kLz4 : Codec::kZstd, 16384, content);
+    chain.add(next, depth % 3 == 0);
+    EXPECT_EQ(chain.last().depth(), depth);
+    expect_holds(chain.file(), next, chain.parent());
+    EXPECT_TRUE(restored(chain.last(), 0, depth % 2 == 0, 2) == content);
+  }
+  auto held = hold_in_memory(chain.last(), {.threads = 2});
+  ASSERT_OK(held);
+  EXPECT_TRUE(std::equal(content.begin(), content.end(), (*held)->held(0).begin(), (*held)->held(0).end()));
+}
+
+TEST(Child, UnchangedHasNoBlocks) {
+  const Bytes base = make_content(Pattern::kMixed, 300 * kPage + 1, 11);
+  Chain chain(sample_of(Codec::kZstd, 65536, base));
+  chain.add(sample_of(Codec::kZstd, 65536, base));
+  EXPECT_EQ(chain.last().region_stats(0).block_records, 0u);
+  EXPECT_EQ(chain.last().digest(), chain.parent()->digest());
+  expect_holds(chain.file(), sample_of(Codec::kZstd, 65536, base), chain.parent());
+}
+
+TEST(Child, MayHaveOtherRegions) {
+  for (const std::size_t parent_pages : {0u, 1u, 15u, 16u, 17u, 64u, 200u}) {
+    for (const std::size_t child_pages : {0u, 1u, 15u, 16u, 17u, 64u, 200u}) {
+      for (const std::size_t odd : {0u, 1u, 4095u}) {
+        for (const bool unknown : {false, true}) {
+          Bytes content = make_content(Pattern::kText, 201 * kPage, 12);
+          Sample base = sample_of(Codec::kZstd, 65536, Bytes(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(parent_pages * kPage + odd)));
+          base.add(RegionKind::kMemory, "vanishes", make_content(Pattern::kText, 5 * kPage, 13));
+          content[3 * kPage] = std::byte{1};
+          Sample next = sample_of(Codec::kZstd, 65536, Bytes(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(child_pages * kPage + (odd * 3) % kPage)));
+          next.regions[0].size_unknown = unknown;
+          if (unknown) next.regions[0].info.placements.clear();
+          next.add(RegionKind::kMemory, "appears", base.regions[2].content);
+          SCOPED_TRACE(testing::Message() << parent_pages << " " << child_pages << " " << odd << " " << unknown);
+          Chain chain(base);
+          chain.add(next);
+          expect_holds(chain.file(), next, chain.parent());
+          EXPECT_TRUE(restored(chain.last(), 0, false, 0) == next.regions[0].content);
+          Chain alone(next);
+          EXPECT_EQ(alone.last().digest(), chain.last().digest());
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(Child, SkipsZerosOnlyWhereTheParentHasThem) {
+  Sample base = sample_of(Codec::kZstd, 65536, make_content(Pattern::kText, 300 * kPage, 14));
+  Chain chain(base);
+  Bytes file;
+  auto sink = memory_sink(file);
+  WriterOptions options;
+  options.parent = &chain.last();
+  auto writer = Writer::create(*sink, options);
+  ASSERT_OK(writer);
+  ASSERT_OK((*writer)->begin_region({RegionKind::kMemory, "pc.ram", 5000 * kPage, 12, {}}));
+  ASSERT_OK((*writer)->skip(5000 * kPage));
+  ASSERT_OK((*writer)->end_region());
+  ASSERT_OK((*writer)->finish());
+  EXPECT_LT(file.size(), 10000u);
+  Sample next;
+  next.add(RegionKind::kMemory, "pc.ram", Bytes(5000 * kPage));
+  next.regions[0].info.placements.clear();
+  expect_holds(file, next, &chain.last());
+}
+
+TEST(Child, FindsWhatMoved) {
+  Bytes content = make_content(Pattern::kRandom, 256 * kPage, 15);
+  Chain chain(sample_of(Codec::kZstd, 65536, content));
+  std::rotate(content.begin(), content.begin() + 5 * kPage, content.end());
+  Sample next = sample_of(Codec::kZstd, 65536, content);
+  chain.add(next);
+  EXPECT_LT(chain.file().size(), 8 * kPage);
+  expect_holds(chain.file(), next, chain.parent());
+}
+
+TEST(Child, AppliesItsChangesOverTheParentsMemory) {
+  const Bytes base = make_content(Pattern::kMixed, 800 * kPage + 17, 16);
+  Chain chain(sample_of(Codec::kZstd, 65536, base));
+  Sample next = sample_of(Codec::kZstd, 65536, worked_on(base, 17, 120));
+  chain.add(next);
+  auto held = hold_in_memory(chain.reader(0), {.threads = 1});
+  ASSERT_OK(held);
+  for (const unsigned threads : {0u, 2u}) {
+    void* const at = ::mmap(nullptr, base.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE, (*held)->memory_fd(0), 0);
+    ASSERT_NE(at, MAP_FAILED);
+    const std::span memory(static_cast<std::byte*>(at), base.size());
+    ASSERT_OK(apply_changes(chain.last(), 0, memory, {.threads = threads}));
+    EXPECT_TRUE(std::equal(memory.begin(), memory.end(), next.regions[0].content.begin()));
+    ::munmap(at, base.size());
+  }
+  EXPECT_TRUE(std::equal(base.begin(), base.end(), (*held)->held(0).begin())) << "the base is as it was";
+}
+
+TEST(Child, TellsItsChanges) {
+  const Bytes base = make_content(Pattern::kMixed, 500 * kPage + 100, 18);
+  const Bytes content = worked_on(base, 19, 40);
+  Chain chain(sample_of(Codec::kLz4, 16384, base));
+  chain.add(sample_of(Codec::kLz4, 16384, content));
+  std::vector<bool> told(501);
+  ASSERT_OK(visit_changes(chain.last(), 0, [&](const ChangedRange& range) -> Result<void> {
+    EXPECT_EQ(range.offset % kPage, 0u);
+    EXPECT_LE(range.offset + range.length, content.size());
+    for (std::uint64_t at = range.offset; at < range.offset + range.length; at += kPage) told[at / kPage] = true;
+    return {};
+  }));
+  for (std::size_t page = 0; page < 501; ++page) {
+    const std::size_t end = std::min(content.size(), (page + 1) * kPage);
+    const auto first = static_cast<std::ptrdiff_t>(page * kPage);
+    const bool same = std::equal(base.begin() + first, base.begin() + static_cast<std::ptrdiff_t>(end), content.begin() + first);
+    EXPECT_EQ(told[page], !same) << page;
+  }
+}
+
+TEST(Child, ReadsAnyPieceAndBatches) {
+  Bytes content = make_content(Pattern::kMixed, 300 * kPage + 77, 20);
+  Chain chain(sample_of(Codec::kZstd, 65536, content));
+  for (int i = 0; i < 3; ++i) chain.add(sample_of(Codec::kZstd, 65536, content = worked_on(content, 21 + static_cast<std::uint64_t>(i), 40)));
+  Random random(22);
+  std::vector<RegionRead> batch;
+  std::deque<Bytes> buffers;
+  for (int i = 0; i < 2000; ++i) {
+    const std::uint64_t offset = random.below(content.size());
+    const std::size_t bytes = random.below(std::min<std::size_t>(content.size() - offset, random.one_in(4) ? 200000 : 5000) + 1);
+    Bytes out(bytes, std::byte{0xEE});
+    ASSERT_OK(chain.last().read(0, offset, out));
+    ASSERT_TRUE(std::equal(out.begin(), out.end(), content.begin() + static_cast<std::ptrdiff_t>(offset)));
+    if (i % 10 != 0) continue;
+    buffers.emplace_back(bytes, std::byte{0xEE});
+    batch.push_back({0, offset, buffers.back()});
+  }
+  ASSERT_OK(chain.last().read_batch(batch));
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    EXPECT_TRUE(std::equal(buffers[i].begin(), buffers[i].end(), content.begin() + static_cast<std::ptrdiff_t>(batch[i].offset)));
+  }
+}
+
+}  // namespace
+}  // namespace snap::test

@@ -1520,19 +1520,27 @@ def extract(file: File, directory: Path, supplied: list[Seeker]) -> None:
 STAGES = ("open", "read", "check")
 
 
+def open_chain(paths: list[Path]) -> list[Seeker]:
+    """Each file with the next as its parent, whatever else would fit."""
+    chain = open_parents(paths)
+    for i in reversed(range(len(chain))):
+        chain[i].attach(chain[i + 1:i + 2])
+    return chain
+
+
 def verdict(path: Path, parents: list[Path]) -> tuple[str, Refusal | None, Result | None]:
     """The earliest of "open", "read", "check" that refuses, and how; or "ok"."""
     file = File(path)
     supplied: list[Seeker] = []
     stage = "open"
     try:
-        supplied = open_parents(parents)
+        supplied = open_chain(parents)
         seeker = Seeker(file)
-        seeker.attach(supplied)
+        seeker.attach(supplied[:1])
         stage = "read"
         seeker.read_all()
         stage = "check"
-        result = check(file, supplied=supplied)
+        result = check(file, supplied=supplied[:1])
     except Refusal as refusal:
         return stage, refusal, None
     finally:
@@ -1573,8 +1581,8 @@ def judge(vector: dict[str, Any], path: Path) -> str:
     file = File(path)
     supplied: list[Seeker] = []
     try:
-        supplied = open_parents(parents)
-        check(file, supplied=supplied)
+        supplied = open_chain(parents)
+        check(file, supplied=supplied[:1])
         return "not refused from front to back and by seeking"
     except Refusal:
         return ""

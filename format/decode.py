@@ -1095,7 +1095,7 @@ class Walker:
         self.file, self.supplied = file, supplied
         self.header = read_header(file)
         self.partial = self.header.is_child and supplied is None
-        self.digests = digests and not self.partial
+        self.digests, self.seal_digest = digests and not self.partial, digests
         self.fold_now = self.digests and not self.header.is_child  # else at CLOSE, with what the parent has
         self.parent_record: Parent | None = None
         self.parent_body = b""
@@ -1400,7 +1400,7 @@ class Walker:
             raise Refusal(at + HEAD, f"{count} regions are over the limit", LIMIT)
         if count != len(self.regions):
             raise Refusal(at + HEAD, f"SEAL counts {count} regions instead of {len(self.regions)}")
-        if self.digests and digest != blake3(b"".join(r.digest for r in self.regions)):
+        if self.seal_digest and digest != blake3(b"".join(r.digest for r in self.regions)):
             raise Refusal(at + HEAD + 4, "the snapshot's digest does not fit the regions")
         self.digest = digest
 
@@ -1485,7 +1485,10 @@ def open_parents(paths: list[Path]) -> list[Seeker]:
     out = []
     for path in paths:
         try:
-            out.append(Seeker(File(path)))
+            seeker = Seeker(File(path))
+            if seeker.catalog.digest != blake3(b"".join(r.digest for r in seeker.catalog.regions)):
+                raise Refusal(seeker.trailer.catalog_offset + HEAD + 8, "the snapshot's digest does not fit the regions")
+            out.append(seeker)
         except Refusal as refusal:
             raise Refusal(refusal.offset, f"in the parent {path.name!r}: {refusal.cause}", refusal.code) from None
     return out

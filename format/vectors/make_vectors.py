@@ -1424,7 +1424,24 @@ def forms_items(of: Build) -> list[Item]:
     return [items[0], items[2]]
 
 
+def golden_parent() -> Build:
+    build = Build(golden_items(), codec="store", copy_window=16).build()
+    build.file = "golden-example.vmsnap"
+    return build
+
+
+def golden_child_items() -> list[Item]:
+    return [ram({0: B, 2: A, 3: patch(B, 0, b"b"), 4: C}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+
+
+def golden_zstd_items() -> list[Item]:
+    return [ram({1: A, 2: A, 3: patch(B, 0, b"new!"), 4: A}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+
+
 def make_children() -> None:
+    good("golden-child", "the example of SPEC 17", golden_child_items(), parent=golden_parent(), codec="store", copy_window=16)
+    good("golden-child-zstd", "the example of codec 3 in SPEC 17", golden_zstd_items(), parent=golden_parent(), codec="over",
+         copy_window=16)
     base_ = good("parent-base", "a parent of the files child-…", list(parent_regions()))
     of: dict[str, Any] = {"parent": base_}
 
@@ -1601,6 +1618,11 @@ def make_parent_mismatches(base_: Build, forms: Build, unchanged: Build, two: Bu
     good("child-cycle-of-two", "its parent's parent is given by its own digest, and is not itself", [ram({0: A}, 1)], parent=low.build(),
          depth=2, choose={(0, 0): "raw"})
     mismatch("cycle-of-two", "depth 2 is not less than 1", bytes(low.out), ["child-cycle-of-two.vmsnap", low.file, end.file])
+    # A parent that says it is parent-base, and whose regions are others.
+    false = Build(changed({14: fill(prose(34, 99) + b"?")}, base_), tweaks={"seal": put(digest=base_.digest)}).result()
+    refused("parent-false-digest", false, "check", "snapshot's digest", stream="may")
+    refused("mismatch-false-digest", own, "open", "snapshot's digest", "corrupt", ("parent_mismatch",),
+            parents=["parent-false-digest.vmsnap"])
     mismatch("grandparent-missing", "has the digest", bytes(two.out), [forms.file])
 
     # The parent's index is whole, one of its blocks is not.
@@ -1977,6 +1999,129 @@ def digests() -> str:
     return "".join(f"{name:<42}{digest.hex()}\n" for name, digest in rows)
 
 
+def short_head(out: Listing, name: str, prior: str = "prior") -> int:
+    """A record's head in three rows."""
+    fields = struct.unpack_from("<4sBBHIIQ", out.data, out.at)
+    out.take(16, f"magic, type {fields[1]}: {name}, codec {fields[2]}, region {fields[3]}, body_bytes {fields[4]}, aux {fields[5]}")
+    out.take(16, f"number {fields[6]}, body_check")
+    out.take(16, f"{prior}, head_check")
+    return int(fields[4])
+
+
+def golden_child(items: list[Item], codec: str) -> Build:
+    return Build(items, parent=golden_parent(), codec=codec, copy_window=16).build()
+
+
+def child_listing() -> str:
+    build = golden_child(golden_child_items(), "store")
+    out = Listing(build)
+    out.title("header")
+    out.take(8, "magic")
+    for size, name in ((4, "version"), (4, "header_bytes"), (8, "incompatible %: bit 0 is set"), (8, "read_compatible"),
+                       (8, "compatible"), (1, "block_log2"), (1, "page_log2"), (2, "parent_depth"), (4, "copy_window"),
+                       (4, "feature_names"), (4, "zero")):
+        out.number(size, name if "%" in name else f"{name} %")
+    out.take(8, "check = XXH3(bytes 00…37 + bytes 40…6f, 0)")
+    out.take(2, "feature name: word 0, bit 0")
+    out.take(6, "name: parent")
+    out.repeated(40, "filled up")
+    out.title("PARENT")
+    short_head(out, "PARENT", "prior: the header's check")
+    out.take(32, "digest of golden-example")
+    hint = out.number(2, "hint_bytes %")
+    out.take(hint, "hint: golden-example.vmsnap")
+    out.title("REGION 0: pc.ram")
+    short_head(out, "REGION")
+    out.take(46, "as in golden-example")
+    out.title("BLOCK 0 of region 0: pages 0 to 3")
+    short_head(out, "BLOCK")
+    out.take(2, "map: pages 0 … 3 are copy, zero, same, XOR")
+    out.take(8, "copies: page 0 is page 3 of the parent's region 0")
+    out.take(1, "payload: page 3 XOR the parent's page 3")
+    out.repeated(4095, "the bytes in which they do not differ")
+    out.title("BLOCK 1 of region 0: page 4, the last")
+    short_head(out, "BLOCK")
+    out.take(1, "map: page 4 is raw; the unused half is 0")
+    out.repeated(4096, "payload: page 4")
+    out.title("NODE: the root of region 0")
+    short_head(out, "NODE")
+    out.node_body(["block 0", "block 1"])
+    out.title("CLOSE of region 0")
+    short_head(out, "CLOSE")
+    out.close_body("pc.ram")
+    out.title("REGION 1: dev")
+    short_head(out, "REGION")
+    out.take(19, "as in golden-example")
+    out.title("CLOSE of region 1: nothing has changed, so there is no BLOCK and no index")
+    short_head(out, "CLOSE")
+    out.take(20, "root_offset 0, root_bytes 0, root_check 0")
+    out.number(8, "block_records %")
+    out.take(32, "digest of the region dev")
+    out.title("SEAL")
+    short_head(out, "SEAL")
+    out.number(4, "regions %")
+    out.take(32, "digest of the snapshot")
+    out.title("CATALOG")
+    short_head(out, "CATALOG")
+    out.number(4, "regions %")
+    out.number(4, "meta_bytes %")
+    out.take(32, "digest of the snapshot")
+    for name, body in (("pc.ram", 46), ("dev", 19)):
+        out.take(body, f"REGION's body: {name}")
+        out.number(8, "size %")
+        out.take(60, "CLOSE's body")
+    out.take(34 + hint, "PARENT's body")
+    out.title("trailer")
+    out.take(8, "magic")
+    out.number(8, "file_bytes %")
+    out.number(8, "catalog_offset %x")
+    out.number(4, "catalog_bytes %")
+    out.number(4, "zero %")
+    out.take(8, "catalog_check: CATALOG's head_check")
+    out.take(8, "header_check: the header's check")
+    out.number(8, "records %")
+    out.take(8, f"check = XXH3(the 56 bytes before, 0x{len(build.out) - 64:x})")
+    assert out.at == len(build.out)
+    return "\n".join(out.lines) + "\n"
+
+
+def child_digests() -> str:
+    """How the digests of golden-child come about, after those of golden-example."""
+    build = golden_child(golden_child_items(), "store")
+    tree = Tree(build.regions[0].pages)
+    rows = [
+        ("c = BLAKE3(4096 × 43)", hash_page(C)), ("d = BLAKE3(62 + 4095 × 42)", tree.at(0, 3)),
+        ("p = BLAKE3(b + Z(0)), pages 0 and 1", tree.at(1, 0)), ("q = BLAKE3(a + d), pages 2 and 3", tree.at(1, 1)),
+        ("block 0 = BLAKE3(p + q)", tree.at(2, 0)), ("r = BLAKE3(c + Z(0)), pages 4 and 5", tree.at(1, 2)),
+        ("block 1 = BLAKE3(r + Z(1))", tree.at(2, 1)), ("T, likewise: 2^40 pages", tree.at(40, 0)),
+        ("pc.ram = BLAKE3(REGION's body + T)", build.digests[0]), ("dev, as in golden-example", build.digests[1]),
+        ("snapshot = BLAKE3(pc.ram + dev)", build.digest)]
+    return "".join(f"{name:<42}{digest.hex()}\n" for name, digest in rows)
+
+
+def zstd_listing() -> str:
+    """The one BLOCK record of golden-child-zstd."""
+    out = Listing(golden_child(golden_zstd_items(), "over"))
+    out.at = out.data.index(b"vmsr\x02")
+    end = out.at + 48 + struct.unpack_from("<I", out.data, out.at + 8)[0]
+    short_head(out, "BLOCK")
+    out.take(2, "map: pages 0 … 3 are same, same, same, raw")
+    out.take(4, "payload: magic of a zstd frame")
+    out.take(1, "frame: one segment, content size in 2 bytes, no checksum, no dictionary id")
+    out.take(2, "content size 4096 - 256")
+    out.take(3, "zstd block: the last, compressed, 13 bytes")
+    out.take(1, "4 literals, raw")
+    out.take(4, "literals: new!")
+    out.take(1, "1 sequence")
+    out.take(1, "each of the three code tables is a single code:")
+    out.take(1, "literal length 4")
+    out.take(1, "offset code 12: 2^12 + 12 bits - 3")
+    out.take(1, "match length code 47: 2051 + 11 bits")
+    out.take(3, "from the end: 1, the 12 bits 3, the 11 bits 2041: offset 4096, match length 4092")
+    assert out.at == end
+    return "\n".join(out.lines) + "\n"
+
+
 def make_all() -> None:
     make_good()
     make_header()
@@ -2029,6 +2174,8 @@ def compare() -> int:
     spec = SPEC.read_text()
     if listing() not in spec or digests() not in spec:
         wrong.append("SPEC.md: section 16 does not hold the listing and the digests of golden-example")
+    if any(part not in spec for part in (child_listing(), child_digests(), zstd_listing())):
+        wrong.append("SPEC.md: section 17 does not hold the listings and the digests of golden-child and golden-child-zstd")
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"{len(VECTORS)} vectors: {len(wrong)} differences")
@@ -2038,10 +2185,10 @@ def compare() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Makes or compares format/vectors/v1.")
     parser.add_argument("--write", action="store_true", help="write the files and the manifest")
-    parser.add_argument("--listing", action="store_true", help="print the listing of golden-example for SPEC 16")
+    parser.add_argument("--listing", action="store_true", help="print the listings for SPEC 16 and 17")
     options = parser.parse_args()
     if options.listing:
-        print(f"{listing()}\n{digests()}", end="")
+        print(listing(), digests(), child_listing(), child_digests(), zstd_listing(), sep="\n", end="")
         return 0
     make_all()
     return write() if options.write else compare()

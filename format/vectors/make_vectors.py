@@ -1607,6 +1607,7 @@ def make_parent_mismatches(base_: Build, forms: Build, unchanged: Build, two: Bu
     mismatch("newer", "has the digest", own, [forms.file, base_.file])
     mismatch("other-guest", "has the digest", own, ["golden-example.vmsnap"])
     mismatch("grandparent", "has the digest", bytes(three.out), [two.file, base_.file])
+    mismatch("deeper", "has the digest", bytes(two.out), [forms.file, other.file])
     mismatch("size", "has the digest", own, ["child-grown-zero.vmsnap", base_.file])
     # Its content is the parent's, but it is as deep as the child.
     mismatch("depth-same", "is not less than 1", own, [unchanged.file, base_.file])
@@ -1681,6 +1682,8 @@ def make_child_records(base_: Build) -> None:
     record("digest", "has the digest", "open", "parent_mismatch", digest=bytes(32))
 
     again = {"digest": base_.digest, "hint": base_.file.encode()}
+    child("parent-record-digest-unlike-catalog", "has the digest", {
+        "parent": put(digest=bytes(32)), "catalog": put(parent=pack_parent(again))}, "check", "parent_mismatch", ("corrupt",))
 
     def twice(b: Build) -> None:
         b.record("again", PARENT, dict(again))

@@ -515,12 +515,13 @@ class Supplied:
                 return i
         return None
 
-    def place(self, region: Region, number: int, size: int) -> bytes:
-        """The parent's page at this place, for a region of `size` bytes in the child."""
+    def place(self, region: Region, number: int) -> bytes:
+        """The parent's page at this place."""
         other = self.counterpart(region)
         if other is None or number >= self.seeker.catalog.regions[other].pages:
             return ZERO_PAGE
-        return short_page(self._within(lambda: self.seeker.page(other, number)), number, size)
+        page = self._within(lambda: self.seeker.page(other, number))
+        return bytes(page if region.announced == UNKNOWN else short_page(page, number, region.announced))
 
     def named(self, region: int, number: int, at: int) -> bytes:
         """A page by the parent's own numbers."""
@@ -681,11 +682,9 @@ def parse_block(record: Record, header: Header, region: Region, parent: Supplied
             raise Refusal(at + 5, "codec 3 without a parent")
         if XOR in kinds:
             raise Refusal(at + 5, "codec 3 with a page of kind 3")
-        if region.announced == UNKNOWN:
-            raise Refusal(at + 5, "codec 3 in a region whose size is not announced")
 
     def dictionary() -> bytes | None:
-        return None if parent is None else b"".join(parent.place(region, first + i, region.size) for i in range(count))
+        return None if parent is None else b"".join(parent.place(region, first + i) for i in range(count))
 
     stored = [i for i in range(count) if kinds[i] in (RAW, XOR)]
     payload_at = cursor.offset
@@ -708,7 +707,7 @@ def xor_pages(left: bytes, right: bytes) -> bytes:
 Pages = list[bytes | None]
 
 
-def resolve_page(block: Block, i: int, header: Header, region: Region, size: int, parent: Supplied | None,
+def resolve_page(block: Block, i: int, header: Header, region: Region, parent: Supplied | None,
                  find: Callable[[int, int], Block | None]) -> bytes | None:
     """Page i of a block; `find` answers other blocks. None: not known without the parent."""
     kind = block.kinds[i]
@@ -728,13 +727,13 @@ def resolve_page(block: Block, i: int, header: Header, region: Region, size: int
         return None
     if i in block.parent_copies:
         return parent.named(*block.parent_copies[i], block.at + HEAD)
-    place = parent.place(region, (block.number << header.pages_log2) + i, size)
+    place = parent.place(region, (block.number << header.pages_log2) + i)
     return place if kind == SAME else xor_pages(block.xor[i], place)
 
 
-def resolve(block: Block, header: Header, region: Region, size: int, parent: Supplied | None,
+def resolve(block: Block, header: Header, region: Region, parent: Supplied | None,
             find: Callable[[int, int], Block | None]) -> Pages:
-    return [resolve_page(block, i, header, region, size, parent, find) for i in range(len(block.kinds))]
+    return [resolve_page(block, i, header, region, parent, find) for i in range(len(block.kinds))]
 
 
 def check_filling(block: Block, pages: Pages, size: int, header: Header) -> None:
@@ -894,11 +893,12 @@ def deliver(content: Content, block: Block, pages: Pages, header: Header, size: 
         content.page((block.number << header.pages_log2) + i, page, size)
 
 
-def child_pages(region: Region, own: dict[int, bytes], parent: Supplied) -> Iterator[tuple[int, bytes]]:
+def child_pages(region: Region, own: dict[int, bytes], parent: Supplied, at: int) -> Iterator[tuple[int, bytes]]:
     """All pages of a child's region that are not zero, ascending: its own, and the others from the parent."""
     for number in sorted(own.keys() | parent.nonzero(region, region.pages)):
-        page = own[number] if number in own else parent.place(region, number, region.size)
-        page = short_page(page, number, region.size)
+        page = own[number] if number in own else parent.place(region, number)
+        if page != short_page(page, number, region.size):
+            raise Refusal(at, "a short last page that is the same as the parent's is not filled up with zero bytes")
         if page != ZERO_PAGE:
             yield number, page
 
@@ -1032,12 +1032,14 @@ class Seeker:
         region = self.catalog.regions[index]
         block = self.find(index, number >> self.header.pages_log2)
         if block is None:
-            return ZERO_PAGE if self.parent is None else self.parent.place(region, number, region.size)
-        i = number & (1 << self.header.pages_log2) - 1
-        page = resolve_page(block, i, self.header, region, region.size, self.parent, self.find)
-        assert page is not None
-        if any(page[max(region.size - number * PAGE, 0):]):
-            raise Refusal(block.at, "a short last page is not filled up with zero bytes")
+            page = ZERO_PAGE if self.parent is None else self.parent.place(region, number)
+        else:
+            i = number & (1 << self.header.pages_log2) - 1
+            found = resolve_page(block, i, self.header, region, self.parent, self.find)
+            assert found is not None
+            page = found
+        if page != short_page(page, number, region.size):
+            raise Refusal(region.at if block is None else block.at, "a short last page is not filled up with zero bytes")
         return page
 
     def nonzero(self, index: int) -> set[int]:
@@ -1058,7 +1060,7 @@ class Seeker:
             content = Content()
             own: dict[int, bytes] = {}
             for block in self.blocks(index):
-                pages = resolve(block, self.header, region, region.size, self.parent, self.find)
+                pages = resolve(block, self.header, region, self.parent, self.find)
                 check_filling(block, pages, region.size, self.header)
                 first = block.number << self.header.pages_log2
                 for i, page in enumerate(pages):
@@ -1070,7 +1072,7 @@ class Seeker:
                 if self.parent is None:
                     deliver(content, block, pages, self.header, region.size)
             if self.parent is not None:
-                for number, page in child_pages(region, own, self.parent):
+                for number, page in child_pages(region, own, self.parent, region.at):
                     content.page(number, page, region.size)
                     if sink is not None:
                         sink(index, number * PAGE, page)
@@ -1221,8 +1223,7 @@ class Walker:
             if self.closed[level] == number >> 8 * (level + 1):
                 raise Refusal(at, "block after its node")
         block = parse_block(record, header, region, self.parent)
-        size = MAX_REGION if region.announced == UNKNOWN else region.size
-        pages = resolve(block, header, region, size, self.parent, self.find)
+        pages = resolve(block, header, region, self.parent, self.find)
         if not header.is_child and all(page == ZERO_PAGE for page in pages):
             raise Refusal(at + HEAD, "a block of zero pages has a record")
         if ZERO_PAGE in block.raw.values() or ZERO_PAGE in block.xor.values():
@@ -1318,11 +1319,7 @@ class Walker:
         if self.last_block >= 0 and self.last_pages != region.pages_of(self.last_block, header):
             raise Refusal(at + 16, "block of a wrong number of pages")
         if self.last_parsed is not None:
-            block, pages = self.last_parsed
-            pages = [resolve_page(block, i, header, region, region.size, self.parent, self.find)
-                     if block.kinds[i] in (SAME, XOR) else page for i, page in enumerate(pages)]
-            check_filling(block, pages, region.size, header)
-            self.last_parsed = (block, pages)
+            check_filling(*self.last_parsed, region.size, header)
             self.flush(region.size)
         set_close(region, record.body, at + HEAD, header)
         if region.block_records != self.region_blocks:
@@ -1357,7 +1354,7 @@ class Walker:
     def close_child(self, region: Region, parent: Supplied) -> bytes:
         """Content and digests of a child's region, once its size is known. Answers the digest of its 2^40 pages."""
         leaves: dict[int, bytes] = {}
-        for number, page in child_pages(region, self.own, parent):
+        for number, page in child_pages(region, self.own, parent, region.at):
             self.content.page(number, page, region.size)
             if self.digests:
                 leaves[number] = page_digest(page)

@@ -375,7 +375,7 @@ class Build:
         for other in self.parent.regions:
             if (other.kind, other.name_bytes) == (region.kind, region.name_bytes):
                 page = other.pages.get(number, ZERO)
-                return fill(page[:max(0, min(PAGE, region.size - number * PAGE))])
+                return fill(page[:max(0, min(PAGE, region.size - number * PAGE))]) if region.announced else page
         return ZERO
 
     def counterpart_pages(self, region: Region) -> set[int]:
@@ -1531,8 +1531,15 @@ def make_children() -> None:
         Region(MEMORY, "pc.ram", {**base_.regions[0].pages, 12: NEW}, 14 * PAGE + 100, announced=False),
         Region(MEMORY, "gone", {0: fill(patch(prose(35)[:600], 0, b"!"))}, 600, announced=False),
         Region(STATE, "device", dict(state("device", prose(36, 4 * PAGE + 500)[:PAGE + 5]).pages), PAGE + 5, announced=False),
+        Region(MEMORY, "pc.bios", {}, 0, announced=False),
         Region(MEMORY, "new", {5: fill(b"tail")}, 5 * PAGE + 4, announced=False), Region(MEMORY, "zero", {}, 9 * PAGE + 1, announced=False)],
         choose={(1, 0): "xor"})
+    past = zstd_match(b"", PAGE - 2000, 1000)
+    child("codec-3-unknown-size", "size not announced: the dictionary has what the parent has past the region's end", [
+        Region(MEMORY, "pc.ram", {0: A, 1: NEW, 3: B, 4: fill(prose(32)[2000:3000])}, 4 * PAGE + 1000, announced=False)],
+        codec="over", tweaks={"block 0 1": put(payload=b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", PAGE - 256)
+                                               + (len(past) << 3 | 2 << 1).to_bytes(3, "little") + past
+                                               + ((PAGE - 1000) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0")})
     child("unknown-size-grown", "sizes not announced: grown with changes, grown without", [
         Region(MEMORY, "pc.ram", {**whole, 13: F}, 21 * PAGE + 7, announced=False),
         Region(MEMORY, "gone", base_.regions[1].pages, 400 * PAGE + 3, announced=False),
@@ -1813,8 +1820,6 @@ def make_child_blocks(base_: Build) -> None:
     codec("before-dictionary", "cannot be decoded", lambda raw, old: {"payload": lone(3 * PAGE + 2)})
     codec("number", "codec 4", lambda raw, old: {"codec": 4}, ("unsupported",))
     block("codec-2-with-dictionary", "cannot be decoded", {"codec": ZSTD}, 3)
-    unannounced = [Region(MEMORY, "pc.ram", base_.regions[0].pages | {12: FORMS[12]}, 14 * PAGE + 100, announced=False)]
-    block("codec-3-unannounced-size", "not announced", {}, 3, by="read", items=list(unannounced))
 
     # Filling of a short last page: page 14 of 100 bytes
     short = fill(patch(prose(34, 100), 90, b"xy"))
@@ -1830,6 +1835,22 @@ def make_child_blocks(base_: Build) -> None:
           items=changed({14: short}, base_))
     block("filling-own-copy", "not filled up", {"kinds": [1, 1, 4], "copies": [own], "payload": b"", "codec": 0}, 3,
           items=changed({2: F, 14: short}, base_))
+    # Where the size is not announced, the parent's page is not cut at it: so one that is cut is not the same.
+    def ends(pages: dict[int, bytes]) -> list[Item]:
+        return [Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 3: B, 4: prose(32), 5: C[:1000], **pages}, 5 * PAGE + 1000, announced=False)]
+
+    def late(name: str, by: str, items: list[Item], **options: Any) -> None:
+        refused(f"child-block-filling-{name}-unannounced", Build(items, parent=base_, **options).result(), by, "not filled up",
+                stream="may", parents=[base_.file])
+    late("same", "check", ends({4: G}), choose={(0, 5): "same"})
+    late("xor-cut", "read", ends({4: G, 5: C[:999] + b"!"}), choose={(0, 5): "xor"}, tweaks={
+        "block 0 1": lambda f, b: f.update(payload=f["raw"][:PAGE + 1000] + bytes(PAGE - 1000), codec=0)})
+    late("codec-3-cut", "read", ends({5: C[:999] + b"!"}), codecs={(0, 1): "over"}, tweaks={
+        "block 0 1": lambda f, b: f.update(payload=frame_over(patch(C, 999, b"!"), f["places"], [1]))})
+    uncut = ends({2: F})
+    uncut[0].pages[5] = C  # so that block 1 has no record
+    late("no-record", "check", uncut, tweaks={"close 0": put(digest=Build(ends({2: F}), parent=base_).build().digests[0])})
+
     # XOR with what the parent has past the child's end: the bytes there are not the region's, so they are zero, not the parent's.
     cut = [Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 3: B, 4: fill(patch(prose(32)[:1000], 990, b"0123"))}, 4 * PAGE + 1000)]
     block("filling-xor-shrunk", "not filled up", lambda f, b: f.update(payload=f["raw"][:1000] + prose(32)[1000:], codec=0), 1,

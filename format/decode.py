@@ -5,10 +5,12 @@
     decode.py FILE                 checks everything and prints a description as JSON
     decode.py FILE --extract DIR   the same, then writes each region to DIR/<number>-<name>
     decode.py FILE --no-digests    leaves out the content digests (BLAKE3 in pure Python: about 500 KB/s)
+    decode.py FILE --parent P …    the same for a child: one --parent for each of its ancestors, in any order
     decode.py --selftest           runs over vectors/v1/MANIFEST.json
 
-A file is checked twice, by a walk from front to back and by seeking from the trailer, and both must give the same.
-Exit status 0: the file is whole. 1: it is refused, with "incomplete|damaged|unsupported|limit: offset: cause" on stderr.
+A file is checked twice, by a walk from front to back and by seeking from the trailer, and both must give the same. A child
+without any --parent is checked as far as it goes without: no digests, no content.
+Exit status 0: the file is whole. 1: it is refused, with "incomplete|damaged|unsupported|limit|parent: offset: cause" on stderr.
 2: wrong usage, or the file cannot be read.
 
 Needs the packages zstandard, lz4 and xxhash.
@@ -53,6 +55,7 @@ MAX_NAME = 1023
 MAX_PLACEMENTS = 64
 MAX_META, MAX_KEY, MAX_VALUE = 4 << 20, 255, 1 << 20
 MAX_FILE = (1 << 63) - 1
+MAX_PARENTS, MAX_HINT = 64, 255
 UNKNOWN = (1 << 64) - 1
 TREE_HEIGHT = 40
 MAX_LEVEL = 4  # 2^52 bytes in blocks of 2^14: 2^38 blocks, 256^5 > 2^38
@@ -60,16 +63,17 @@ MAX_LEVEL = 4  # 2^52 bytes in blocks of 2^14: 2^38 blocks, 256^5 > 2^38
 REGION, BLOCK, NODE, CLOSE, META, SEAL, CATALOG, PARENT, ANCILLARY = 1, 2, 3, 4, 5, 6, 7, 8, 128
 TYPE_NAMES = {1: "REGION", 2: "BLOCK", 3: "NODE", 4: "CLOSE", 5: "META", 6: "SEAL", 7: "CATALOG", 8: "PARENT"}
 KIND_NAMES = {1: "memory", 2: "state"}
-STORE, LZ4, ZSTD = 0, 1, 2
+STORE, LZ4, ZSTD, ZSTD_OVER_PARENT = 0, 1, 2, 3
 ZERO_KIND, SAME, RAW, XOR, COPY = 0, 1, 2, 3, 4
 FEATURE_WORDS = ("incompatible", "read_compatible", "compatible")
+KNOWN_FEATURES = {("incompatible", 0): "parent"}
 MAX_PLAIN_HASH = 1 << 30  # larger regions are hashed sparsely only
 
 ZERO_PAGE = bytes(PAGE)
 MASK64 = (1 << 64) - 1
 
-INCOMPLETE, DAMAGED, UNSUPPORTED, LIMIT = "truncated", "corrupt", "unsupported", "limit"
-WORDS = {INCOMPLETE: "incomplete", DAMAGED: "damaged", UNSUPPORTED: "unsupported", LIMIT: "limit"}
+INCOMPLETE, DAMAGED, UNSUPPORTED, LIMIT, MISMATCH = "truncated", "corrupt", "unsupported", "limit", "parent_mismatch"
+WORDS = {INCOMPLETE: "incomplete", DAMAGED: "damaged", UNSUPPORTED: "unsupported", LIMIT: "limit", MISMATCH: "parent"}
 
 
 class Refusal(Exception):
@@ -122,6 +126,7 @@ def fold(children: dict[int, bytes], width_log2: int, height: int) -> bytes:
 
 class File:
     def __init__(self, path: str | Path) -> None:
+        self.name = os.path.basename(path)
         self.fd = os.open(path, os.O_RDONLY)
         self.size = os.fstat(self.fd).st_size
 
@@ -154,6 +159,11 @@ class Header:
     block_log2: int
     copy_window: int
     check: int
+    parent_depth: int
+
+    @property
+    def is_child(self) -> bool:
+        return self.parent_depth != 0
 
     @property
     def block_bytes(self) -> int:
@@ -199,6 +209,8 @@ def read_header(file: File) -> Header:
         name = raw.rstrip(b"\0")
         if word > 2 or bit > 63:
             raise Refusal(at, "feature name for a word or bit that does not exist")
+        if not name:
+            raise Refusal(at + 2, "feature name that is empty")
         if b"\0" in name:
             raise Refusal(at + 2, "feature name with a zero byte inside")
         features.append({"word": FEATURE_WORDS[word], "bit": bit, "name": name.decode("utf-8", "replace")})
@@ -207,10 +219,13 @@ def read_header(file: File) -> Header:
     has_parent = bool(incompatible & 1)
     if (parent_depth != 0) != has_parent:
         raise Refusal(42, "parent_depth does not fit the feature parent")
-    if parent_depth > 64:
+    if parent_depth > MAX_PARENTS:
         raise Refusal(42, f"chain of {parent_depth} parents is over the limit", LIMIT)
-    for feature in features:
-        if feature["word"] == "incompatible":
+    for i, feature in enumerate(features):
+        known = KNOWN_FEATURES.get((feature["word"], feature["bit"]))
+        if known is not None and known != feature["name"]:
+            raise Refusal(HEADER + FEATURE * i + 2, f"feature {known!r} under the name {feature['name']!r}")
+        if feature["word"] == "incompatible" and known is None:
             raise Refusal(16, f"feature {feature['name']!r} (incompatible bit {feature['bit']}) is not known", UNSUPPORTED)
     if page_log2 != 12:
         raise Refusal(41, f"page_log2 {page_log2} is not legal")
@@ -218,7 +233,7 @@ def read_header(file: File) -> Header:
         raise Refusal(40, f"block_log2 {block_log2} is not legal", LIMIT)
     if copy_window > (1 << 28) >> block_log2:
         raise Refusal(44, f"copy_window {copy_window} is over the limit", LIMIT)
-    return Header(header_bytes, features, block_log2, copy_window, check)
+    return Header(header_bytes, features, block_log2, copy_window, check, parent_depth)
 
 
 @dataclass(frozen=True)
@@ -284,7 +299,7 @@ class Record:
         return HEAD + len(self.body)
 
 
-def read_record(file: File, offset: int, end: int, missing: str) -> Record:
+def read_record(file: File, header: Header, offset: int, end: int, missing: str) -> Record:
     """The record at `offset`, head and body checked, all of it before `end`; `missing` is the code where it is not."""
     raw = file.at(offset, HEAD)
     if offset + HEAD > end or len(raw) < HEAD:
@@ -296,7 +311,7 @@ def read_record(file: File, offset: int, end: int, missing: str) -> Record:
         raise Refusal(offset + 40, "head_check does not fit")
     if type_ not in TYPE_NAMES and type_ < ANCILLARY:
         raise Refusal(offset + 4, f"record type {type_} is not legal")
-    if type_ == PARENT:
+    if type_ == PARENT and not header.is_child:
         raise Refusal(offset + 4, "PARENT record without the feature parent")
     if codec != 0 and type_ != BLOCK:
         raise Refusal(offset + 5, "codec of the head is not zero")
@@ -456,6 +471,85 @@ def region_digest(region: Region, tree: bytes) -> bytes:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# PARENT: SPEC 12
+
+@dataclass(frozen=True)
+class Parent:
+    digest: bytes
+    hint: bytes
+
+
+def parse_parent(cursor: Cursor) -> Parent:
+    at = cursor.offset
+    digest, hint_bytes = cursor.unpack("<32sH")
+    if hint_bytes > MAX_HINT:
+        raise Refusal(at + 32, f"hint of {hint_bytes} bytes is over the limit", LIMIT)
+    hint = cursor.take(hint_bytes)
+    if b"/" in hint or b"\0" in hint or hint in (b".", b".."):
+        raise Refusal(at + 34, "hint is not a file name without a directory")
+    cursor.end()
+    return Parent(digest, hint)
+
+
+def short_page(page: bytes, number: int, size: int) -> bytes:
+    """What of page `number` lies in a region of `size` bytes, filled up with zero bytes."""
+    inside = max(size - number * PAGE, 0)
+    return page if inside >= PAGE else page[:inside].ljust(PAGE, b"\0")
+
+
+class Supplied:
+    """The one file that was supplied for a child's parent: its content, as the child sees it."""
+
+    def __init__(self, seeker: Seeker) -> None:
+        self.seeker = seeker
+
+    def _within(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except Refusal as refusal:
+            raise Refusal(refusal.offset, f"in the parent {self.seeker.file.name!r}: {refusal.cause}", refusal.code) from None
+
+    def counterpart(self, region: Region) -> int | None:
+        for i, other in enumerate(self.seeker.catalog.regions):
+            if (other.kind, other.name) == (region.kind, region.name):
+                return i
+        return None
+
+    def place(self, region: Region, number: int) -> bytes:
+        """The parent's page at this place."""
+        other = self.counterpart(region)
+        if other is None or number >= self.seeker.catalog.regions[other].pages:
+            return ZERO_PAGE
+        page = self._within(lambda: self.seeker.page(other, number))
+        return bytes(page if region.announced == UNKNOWN else short_page(page, number, region.announced))
+
+    def named(self, region: int, number: int, at: int) -> bytes:
+        """A page by the parent's own numbers."""
+        regions = self.seeker.catalog.regions
+        if region >= len(regions) or number >= regions[region].pages:
+            raise Refusal(at, "copy of a page that the parent does not have")
+        return bytes(self._within(lambda: self.seeker.page(region, number)))
+
+    def nonzero(self, region: Region, pages: int) -> set[int]:
+        """All pages below `pages` that may be other than zero in the region's counterpart."""
+        other = self.counterpart(region)
+        return set() if other is None else {n for n in self._within(lambda: self.seeker.nonzero(other)) if n < pages}
+
+
+def find_parent(parent: Parent, depth: int, at: int, supplied: list[Seeker]) -> Supplied:
+    """The supplied file that is the parent of a child of this depth, with its own parents."""
+    fitting = [s for s in supplied if s.catalog.digest == parent.digest]
+    if not fitting:
+        raise Refusal(at, f"no parent supplied has the digest {parent.digest.hex()}", MISMATCH)
+    lower = [s for s in fitting if s.header.parent_depth < depth]
+    if not lower:
+        raise Refusal(at, f"the parent's depth {fitting[0].header.parent_depth} is not less than {depth}", MISMATCH)
+    found = Supplied(lower[0])
+    found._within(lambda: lower[0].attach(supplied))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # BLOCK: SPEC 7
 
 def zstd_frame(payload: bytes, at: int, length: int) -> None:
@@ -495,12 +589,13 @@ def zstd_frame(payload: bytes, at: int, length: int) -> None:
         raise Refusal(at + position, "bytes after the zstd frame")
 
 
-def decode_payload(codec: int, payload: bytes, length: int, at: int) -> bytes:
+def decode_payload(codec: int, payload: bytes, length: int, at: int, dictionary: Callable[[], bytes | None]) -> bytes | None:
+    """None where the dictionary is not known."""
     if codec == STORE:
         if len(payload) != length:
             raise Refusal(at, f"stored payload of {len(payload)} bytes instead of {length}")
         return payload
-    if codec not in (LZ4, ZSTD):
+    if codec not in (LZ4, ZSTD, ZSTD_OVER_PARENT):
         raise Refusal(at, f"codec {codec} is not legal")
     if length == 0:
         raise Refusal(at, "codec without a payload")
@@ -511,7 +606,13 @@ def decode_payload(codec: int, payload: bytes, length: int, at: int) -> bytes:
             decoded = lz4.block.decompress(payload, uncompressed_size=length)
         else:
             zstd_frame(payload, at, length)
-            decoded = zstandard.ZstdDecompressor().decompress(payload, max_output_size=length)
+            raw_content = None
+            if codec == ZSTD_OVER_PARENT:
+                content = dictionary()
+                if content is None:
+                    return None
+                raw_content = zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+            decoded = zstandard.ZstdDecompressor(dict_data=raw_content).decompress(payload, max_output_size=length)
     except (lz4.block.LZ4BlockError, zstandard.ZstdError):
         raise Refusal(at, "payload cannot be decoded") from None
     if len(decoded) != length:
@@ -526,12 +627,14 @@ class Block:
     region: int
     number: int
     kinds: list[int]
-    raw: dict[int, bytes] = field(default_factory=dict)
+    raw: dict[int, bytes | None] = field(default_factory=dict)
+    xor: dict[int, bytes] = field(default_factory=dict)
     copies: dict[int, tuple[int, int]] = field(default_factory=dict)
+    parent_copies: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def parse_block(record: Record, header: Header) -> Block:
-    """All that SPEC 7 asks of one record by itself."""
+def parse_block(record: Record, header: Header, region: Region, parent: Supplied | None) -> Block:
+    """All that SPEC 7 asks of one record by itself. A child's pages of codec 3 are None without its parent."""
     at, count = record.offset, record.aux
     if not 1 <= count <= 1 << header.pages_log2:
         raise Refusal(at + 12, f"block of {count} pages")
@@ -542,69 +645,104 @@ def parse_block(record: Record, header: Header) -> Block:
         raise Refusal(cursor.offset - 1, "unused half of the page map is not zero")
     block = Block(at, record.region, record.number, kinds)
     for i, kind in enumerate(kinds):
-        if kind in (SAME, XOR):
+        if kind in (SAME, XOR) and not header.is_child:
             raise Refusal(at + HEAD + i // 2, f"page kind {kind} without a parent")
         if kind > COPY:
             raise Refusal(at + HEAD + i // 2, f"page kind {kind} is not legal")
-    if not any(kinds):
+    if not any(kinds) and not header.is_child:
         raise Refusal(at + HEAD, "a block of zero pages has a record")
+    if all(kind == SAME for kind in kinds):
+        raise Refusal(at + HEAD, "a block that is the same as the parent's has a record")
     foreign: set[tuple[int, int]] = set()
     first = record.number << header.pages_log2
     for i in (i for i in range(count) if kinds[i] == COPY):
         here = cursor.offset
         value = cursor.unpack("<Q")[0]
-        page, region = value & (1 << 40) - 1, value >> 40 & 0xFFFF
-        if value >> 63:
+        page, named = value & (1 << 40) - 1, value >> 40 & 0xFFFF
+        if value >> 63 and not header.is_child:
             raise Refusal(here, "copy of a page of the parent without a parent")
-        if value >> 56:
+        if value >> 56 & 127:
             raise Refusal(here, "reserved bits of a copy are not zero")
-        if (region, page) >= (record.region, first + i):
+        if value >> 63:
+            block.parent_copies[i] = (named, page)
+            continue
+        if (named, page) >= (record.region, first + i):
             raise Refusal(here, "copy of a page that is not before it")
-        source = (region, page >> header.pages_log2)
+        source = (named, page >> header.pages_log2)
         if source == (record.region, record.number):
             if kinds[page - first] != RAW:
                 raise Refusal(here, "copy of a page that is not raw")
         else:
             foreign.add(source)
-        block.copies[i] = (region, page)
+        block.copies[i] = (named, page)
     if len(foreign) > 1:
         raise Refusal(at + HEAD, "copies from more than one other block")
-    length = PAGE * kinds.count(RAW)
+    if record.codec == ZSTD_OVER_PARENT:
+        if not header.is_child:
+            raise Refusal(at + 5, "codec 3 without a parent")
+        if XOR in kinds:
+            raise Refusal(at + 5, "codec 3 with a page of kind 3")
+
+    def dictionary() -> bytes | None:
+        return None if parent is None else b"".join(parent.place(region, first + i) for i in range(count))
+
+    stored = [i for i in range(count) if kinds[i] in (RAW, XOR)]
     payload_at = cursor.offset
     payload = cursor.take(len(record.body) - cursor.position)
-    decoded = decode_payload(record.codec, payload, length, payload_at)
-    position = 0
-    for i in (i for i in range(count) if kinds[i] == RAW):
-        block.raw[i] = decoded[position:position + PAGE]
-        position += PAGE
+    decoded = decode_payload(record.codec, payload, PAGE * len(stored), payload_at, dictionary)
+    for position, i in enumerate(stored):
+        page_bytes = None if decoded is None else decoded[position * PAGE:(position + 1) * PAGE]
+        if kinds[i] == RAW:
+            block.raw[i] = page_bytes
+        else:
+            assert page_bytes is not None
+            block.xor[i] = page_bytes
     return block
 
 
-def resolve(block: Block, header: Header, find: Callable[[int, int], Block | None]) -> list[bytes]:
-    """The block's pages; `find` answers other blocks."""
-    pages = []
-    for i, kind in enumerate(block.kinds):
-        if kind == ZERO_KIND:
-            pages.append(ZERO_PAGE)
-        elif kind == RAW:
-            pages.append(block.raw[i])
-        else:
-            region, page = block.copies[i]
-            number, index = page >> header.pages_log2, page & (1 << header.pages_log2) - 1
-            same = (region, number) == (block.region, block.number)
-            source = block if same else find(region, number)
-            if source is None or index not in source.raw:
-                raise Refusal(block.at + HEAD, "copy of a page that is not raw")
-            pages.append(source.raw[index])
-    return pages
+def xor_pages(left: bytes, right: bytes) -> bytes:
+    return (int.from_bytes(left, "little") ^ int.from_bytes(right, "little")).to_bytes(PAGE, "little")
 
 
-def check_filling(block: Block, pages: list[bytes], size: int, header: Header) -> None:
+Pages = list[bytes | None]
+
+
+def resolve_page(block: Block, i: int, header: Header, region: Region, parent: Supplied | None,
+                 find: Callable[[int, int], Block | None]) -> bytes | None:
+    """Page i of a block; `find` answers other blocks. None: not known without the parent."""
+    kind = block.kinds[i]
+    if kind == ZERO_KIND:
+        return ZERO_PAGE
+    if kind == RAW:
+        return block.raw[i]
+    if i in block.copies:
+        named, page = block.copies[i]
+        number, index = page >> header.pages_log2, page & (1 << header.pages_log2) - 1
+        same = (named, number) == (block.region, block.number)
+        source = block if same else find(named, number)
+        if source is None or index not in source.raw:
+            raise Refusal(block.at + HEAD, "copy of a page that is not raw")
+        return source.raw[index]
+    if parent is None:
+        return None
+    if i in block.parent_copies:
+        return parent.named(*block.parent_copies[i], block.at + HEAD)
+    place = parent.place(region, (block.number << header.pages_log2) + i)
+    return place if kind == SAME else xor_pages(block.xor[i], place)
+
+
+def resolve(block: Block, header: Header, region: Region, parent: Supplied | None,
+            find: Callable[[int, int], Block | None]) -> Pages:
+    return [resolve_page(block, i, header, region, parent, find) for i in range(len(block.kinds))]
+
+
+def check_filling(block: Block, pages: Pages, size: int, header: Header) -> None:
     """SPEC 2: a short last page is filled up with zero bytes."""
     rest = size % PAGE
     last = -(-size // PAGE) - 1
     index = last - (block.number << header.pages_log2)
-    if rest and 0 <= index < len(pages) and any(pages[index][rest:]):
+    page = pages[index] if rest and 0 <= index < len(pages) else None
+    if page is not None and any(page[rest:]):
         raise Refusal(block.at, "a short last page is not filled up with zero bytes")
 
 
@@ -680,6 +818,8 @@ class Catalog:
     regions: list[Region]
     digest: bytes
     metadata: dict[str, str]
+    parent: Parent | None
+    parent_at: int
 
 
 def parse_catalog(record: Record, header: Header) -> Catalog:
@@ -699,11 +839,14 @@ def parse_catalog(record: Record, header: Header) -> Catalog:
         here = cursor.offset
         set_close(region, cursor.take(CLOSE_BODY), here, header)
         regions.append(region)
-    if cursor.position + meta_bytes != len(record.body):
+    end = cursor.position + meta_bytes
+    if end > len(record.body) or (end != len(record.body) and not header.is_child):
         raise Refusal(at + 4, "meta_bytes does not end where the catalog ends")
-    metadata = parse_pairs(cursor, len(record.body))
+    metadata = parse_pairs(cursor, end)
+    parent_at = cursor.offset
+    parent = parse_parent(cursor) if header.is_child else None
     cursor.end()
-    return Catalog(regions, digest, metadata)
+    return Catalog(regions, digest, metadata, parent, parent_at)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -744,9 +887,20 @@ class Content:
                 "pages": self.data_pages}
 
 
-def deliver(content: Content, block: Block, pages: list[bytes], header: Header, size: int) -> None:
+def deliver(content: Content, block: Block, pages: Pages, header: Header, size: int) -> None:
     for i, page in enumerate(pages):
+        assert page is not None
         content.page((block.number << header.pages_log2) + i, page, size)
+
+
+def child_pages(region: Region, own: dict[int, bytes], parent: Supplied, at: int) -> Iterator[tuple[int, bytes]]:
+    """All pages of a child's region that are not zero, ascending: its own, and the others from the parent."""
+    for number in sorted(own.keys() | parent.nonzero(region, region.pages)):
+        page = own[number] if number in own else parent.place(region, number)
+        if page != short_page(page, number, region.size):
+            raise Refusal(at, "a short last page that is the same as the parent's is not filled up with zero bytes")
+        if page != ZERO_PAGE:
+            yield number, page
 
 
 @dataclass
@@ -756,6 +910,7 @@ class Result:
     contents: list[dict[str, Any]]
     metadata: dict[str, str]
     digest: bytes
+    parent: Parent | None
     records: int = 0
     types: dict[str, int] = field(default_factory=dict)
 
@@ -780,17 +935,24 @@ class Seeker:
             raise header_refusal
         check_trailer(trailer, file, self.header)
         self.trailer = trailer
-        record = read_record(file, trailer.catalog_offset, trailer.offset, DAMAGED)
+        record = read_record(file, self.header, trailer.catalog_offset, trailer.offset, DAMAGED)
         if (record.type, record.head_check, record.record_bytes) != (CATALOG, trailer.catalog_check, trailer.catalog_bytes):
             raise Refusal(trailer.catalog_offset, "not the catalog that the trailer names")
         self.catalog = parse_catalog(record, self.header)
+        self.parent: Supplied | None = None
         self._blocks: dict[tuple[int, int], Block | None] = {}
+        self._nonzero: dict[int, set[int]] = {}
+
+    def attach(self, supplied: list[Seeker]) -> None:
+        """Finds this file's parent, where it is a child. Depths fall, so this ends."""
+        if self.parent is None and self.catalog.parent is not None:
+            self.parent = find_parent(self.catalog.parent, self.header.parent_depth, self.catalog.parent_at, supplied)
 
     def child(self, above: int, entry: Entry, type_: int, region: int, aux: int | None, number: int) -> Record:
         """The record an entry names; it must lie before `above`."""
         if entry.offset < self.header.header_bytes or entry.offset + entry.record_bytes > above:
             raise Refusal(above, "an index entry points to a place where no record can be")
-        record = read_record(self.file, entry.offset, above, DAMAGED)
+        record = read_record(self.file, self.header, entry.offset, above, DAMAGED)
         if (record.record_bytes, record.head_check) != (entry.record_bytes, entry.head_check):
             raise Refusal(entry.offset, "not the record that the index names")
         if (record.type, record.region, record.number) != (type_, region, number):
@@ -815,7 +977,8 @@ class Seeker:
 
     def load(self, above: int, entry: Entry, region: int, number: int) -> Block:
         pages = self.catalog.regions[region].pages_of(number, self.header)
-        return parse_block(self.child(above, entry, BLOCK, region, pages, number), self.header)
+        record = self.child(above, entry, BLOCK, region, pages, number)
+        return parse_block(record, self.header, self.catalog.regions[region], self.parent)
 
     def find(self, region: int, number: int) -> Block | None:
         """One block, from the root down."""
@@ -859,19 +1022,62 @@ class Seeker:
             else:
                 yield from self._descend(record.offset, below, region, level - 1, child)
 
+    def need_parent(self) -> None:
+        if self.header.is_child and self.parent is None:
+            raise Refusal(self.catalog.parent_at, "a child cannot be read without its parent", MISMATCH)
+
+    def page(self, index: int, number: int) -> bytes:
+        """One page that the region has."""
+        self.need_parent()
+        region = self.catalog.regions[index]
+        block = self.find(index, number >> self.header.pages_log2)
+        if block is None:
+            page = ZERO_PAGE if self.parent is None else self.parent.place(region, number)
+        else:
+            i = number & (1 << self.header.pages_log2) - 1
+            found = resolve_page(block, i, self.header, region, self.parent, self.find)
+            assert found is not None
+            page = found
+        if page != short_page(page, number, region.size):
+            raise Refusal(region.at if block is None else block.at, "a short last page is not filled up with zero bytes")
+        return page
+
+    def nonzero(self, index: int) -> set[int]:
+        """All pages of a region that may be other than zero."""
+        if index not in self._nonzero:
+            self.need_parent()
+            region = self.catalog.regions[index]
+            found = set() if self.parent is None else self.parent.nonzero(region, region.pages)
+            for block in self.blocks(index):
+                found |= {(block.number << self.header.pages_log2) + i for i, kind in enumerate(block.kinds) if kind not in (ZERO_KIND, SAME)}
+            self._nonzero[index] = found
+        return self._nonzero[index]
+
     def read_all(self, sink: Callable[[int, int, bytes], None] | None = None) -> Result:
+        self.need_parent()
         contents = []
         for index, region in enumerate(self.catalog.regions):
             content = Content()
+            own: dict[int, bytes] = {}
             for block in self.blocks(index):
-                pages = resolve(block, self.header, self.find)
+                pages = resolve(block, self.header, region, self.parent, self.find)
                 check_filling(block, pages, region.size, self.header)
-                deliver(content, block, pages, self.header, region.size)
-                if sink is not None:
-                    for i, page in enumerate(pages):
-                        sink(index, ((block.number << self.header.pages_log2) + i) * PAGE, page)
+                first = block.number << self.header.pages_log2
+                for i, page in enumerate(pages):
+                    assert page is not None
+                    if self.parent is not None:
+                        own[first + i] = page
+                    elif sink is not None:
+                        sink(index, (first + i) * PAGE, page)
+                if self.parent is None:
+                    deliver(content, block, pages, self.header, region.size)
+            if self.parent is not None:
+                for number, page in child_pages(region, own, self.parent, region.at):
+                    content.page(number, page, region.size)
+                    if sink is not None:
+                        sink(index, number * PAGE, page)
             contents.append(content.finish(region.size))
-        return Result(self.header, self.catalog.regions, contents, self.catalog.metadata, self.catalog.digest)
+        return Result(self.header, self.catalog.regions, contents, self.catalog.metadata, self.catalog.digest, self.catalog.parent)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -885,9 +1091,17 @@ class Pending:
 
 
 class Walker:
-    def __init__(self, file: File, digests: bool) -> None:
-        self.file, self.digests = file, digests
+    """A child is walked with the files supplied as its ancestors, or as far as it goes with None."""
+
+    def __init__(self, file: File, digests: bool, supplied: list[Seeker] | None) -> None:
+        self.file, self.supplied = file, supplied
         self.header = read_header(file)
+        self.partial = self.header.is_child and supplied is None
+        self.digests, self.seal_digest = digests and not self.partial, digests
+        self.fold_now = self.digests and not self.header.is_child  # else at CLOSE, with what the parent has
+        self.parent_record: Parent | None = None
+        self.parent_body = b""
+        self.parent: Supplied | None = None
         self.regions: list[Region] = []
         self.contents: list[dict[str, Any]] = []
         self.metadata: dict[str, str] = {}
@@ -907,8 +1121,10 @@ class Walker:
         self.closed: list[int] = [-1] * (MAX_LEVEL + 3)
         self.last_block = -1
         self.last_pages = 0
-        self.last_parsed: tuple[Block, list[bytes]] | None = None
+        self.last_parsed: tuple[Block, Pages] | None = None
         self.region_blocks = 0
+        self.own: dict[int, bytes] = {}
+        self.nodes: list[tuple[Record, dict[int, Entry]]] = []
         self.content = Content()
 
     @property
@@ -920,7 +1136,7 @@ class Walker:
         while True:
             if position == self.file.size:
                 raise Refusal(position, "the file ends before its trailer", INCOMPLETE)
-            record = read_record(self.file, position, self.file.size, INCOMPLETE)
+            record = read_record(self.file, self.header, position, self.file.size, INCOMPLETE)
             if record.prior != prior:
                 raise Refusal(position + 32, "prior does not fit: records are missing or exchanged")
             self.records += 1
@@ -928,6 +1144,8 @@ class Walker:
             self.types[name] = self.types.get(name, 0) + 1
             if self.digest is not None and record.type != CATALOG:
                 raise Refusal(position, "a record between SEAL and CATALOG")
+            if self.header.is_child and (record.type == PARENT) != (self.records == 1):
+                raise Refusal(position, "PARENT is not the first record" if self.records == 1 else "a second PARENT record")
             if record.type < ANCILLARY:
                 getattr(self, f"on_{name.lower()}")(record)
             position += record.record_bytes
@@ -936,7 +1154,14 @@ class Walker:
                 break
         self.finish(position, record)
         assert self.digest is not None
-        return Result(self.header, self.regions, self.contents, self.metadata, self.digest, self.records, self.types)
+        return Result(self.header, self.regions, self.contents, self.metadata, self.digest, self.parent_record, self.records,
+                      self.types)
+
+    def on_parent(self, record: Record) -> None:
+        at = record.offset + HEAD
+        self.parent_record, self.parent_body = parse_parent(Cursor(record.body, at)), record.body
+        if self.supplied is not None:
+            self.parent = find_parent(self.parent_record, self.header.parent_depth, at, self.supplied)
 
     def finish(self, position: int, catalog: Record) -> None:
         trailer = find_trailer(self.file, position)
@@ -997,14 +1222,16 @@ class Walker:
                 raise Refusal(at, "a node is missing before this block")
             if self.closed[level] == number >> 8 * (level + 1):
                 raise Refusal(at, "block after its node")
-        block = parse_block(record, header)
-        pages = resolve(block, header, self.find)
-        if all(page == ZERO_PAGE for page in pages):
+        block = parse_block(record, header, region, self.parent)
+        pages = resolve(block, header, region, self.parent, self.find)
+        if not header.is_child and all(page == ZERO_PAGE for page in pages):
             raise Refusal(at + HEAD, "a block of zero pages has a record")
+        if ZERO_PAGE in block.raw.values() or ZERO_PAGE in block.xor.values():
+            raise Refusal(at + HEAD, "a page of kind 2 or 3 is stored all zero")
         if region.announced != UNKNOWN:
             check_filling(block, pages, region.size, header)
         # The last page of a region of unknown size may turn out to be short: deliver one block late.
-        self.flush(region, None)
+        self.flush(None)
         self.last_parsed = (block, pages)
         self.known[self.region_number, number] = (at, self.block_ordinal)
         self.remember((self.region_number, number), block)
@@ -1012,14 +1239,18 @@ class Walker:
         self.region_blocks += 1
         self.last_block, self.last_pages = number, record.aux
         digest = b""
-        if self.digests:
-            digest = fold({i: page_digest(p) for i, p in enumerate(pages) if p != ZERO_PAGE}, header.pages_log2, 0)
+        if self.fold_now:
+            digest = fold({i: page_digest(p) for i, p in enumerate(pages) if p is not None and p != ZERO_PAGE}, header.pages_log2, 0)
         self.attach(0, number, Entry(at, record.record_bytes, record.head_check, digest), at)
 
-    def flush(self, region: Region, size: int | None) -> None:
+    def flush(self, size: int | None) -> None:
         if self.last_parsed is not None:
             block, pages = self.last_parsed
-            deliver(self.content, block, pages, self.header, MAX_REGION if size is None else size)
+            if self.parent is not None:
+                first = block.number << self.header.pages_log2
+                self.own.update({first + i: page for i, page in enumerate(pages) if page is not None})
+            elif not self.partial:
+                deliver(self.content, block, pages, self.header, MAX_REGION if size is None else size)
         self.last_parsed = None
 
     def remember(self, key: tuple[int, int], block: Block) -> None:
@@ -1036,7 +1267,10 @@ class Walker:
         if self.block_ordinal - ordinal > self.header.copy_window:
             raise Refusal(at, "copy of a page outside the copy window")
         if key not in self.cache:
-            self.remember(key, parse_block(read_record(self.file, at, self.file.size, DAMAGED), self.header))
+            record = read_record(self.file, self.header, at, self.file.size, DAMAGED)
+            owner = self.open if region == self.region_number else self.regions[region]
+            assert owner is not None
+            self.remember(key, parse_block(record, self.header, owner, self.parent))
         return self.cache[key]
 
     def attach(self, level: int, number: int, entry: Entry, at: int) -> None:
@@ -1066,10 +1300,11 @@ class Walker:
             here = at + HEAD + 32 + ENTRY * i
             if (mine.offset, mine.record_bytes, mine.head_check) != (its.offset, its.record_bytes, its.head_check):
                 raise Refusal(here, "an index entry does not fit its record")
-            if self.digests and mine.digest != its.digest:
+            if self.fold_now and mine.digest != its.digest:
                 raise Refusal(here + 20, "a digest in a node does not fit the content")
+        self.nodes.append((record, found))
         digest = b""
-        if self.digests:
+        if self.fold_now:
             digest = fold({i: e.digest for i, e in found.items()}, 8, self.header.pages_log2 + 8 * level)
         self.pending[level] = None
         self.closed[level] = number
@@ -1085,7 +1320,7 @@ class Walker:
             raise Refusal(at + 16, "block of a wrong number of pages")
         if self.last_parsed is not None:
             check_filling(*self.last_parsed, region.size, header)
-            self.flush(region, region.size)
+            self.flush(region.size)
         set_close(region, record.body, at + HEAD, header)
         if region.block_records != self.region_blocks:
             raise Refusal(at + HEAD + 20, f"block_records is {region.block_records} instead of {self.region_blocks}")
@@ -1100,19 +1335,41 @@ class Walker:
             root = above.entries[0]
             if (region.root_offset, region.root_bytes, region.root_check) != (root.offset, root.record_bytes, root.head_check):
                 raise Refusal(at + HEAD, "CLOSE names another root")
-            if self.digests:
+            if self.fold_now:
                 # Regions near the limit: the root covers more than 2^40 pages, so fold its children instead.
                 height = header.pages_log2 + 8 * top
                 if height <= TREE_HEIGHT:
                     tree = fold({0: root.digest}, TREE_HEIGHT - height, height)
                 else:
-                    node = parse_node(read_record(self.file, root.offset, at, DAMAGED))
+                    node = parse_node(read_record(self.file, header, root.offset, at, DAMAGED))
                     tree = fold({i: e.digest for i, e in node.items()}, TREE_HEIGHT - (height - 8), height - 8)
+        if self.parent is not None:
+            tree = self.close_child(region, self.parent)
         if self.digests and region_digest(region, tree) != region.digest:
             raise Refusal(at + HEAD + 28, "the region's digest does not fit the content")
-        self.contents.append(self.content.finish(region.size))
+        self.contents.append({"sha256": None, "pages": None} if self.partial else self.content.finish(region.size))
         self.regions.append(region)
         self.open = None
+
+    def close_child(self, region: Region, parent: Supplied) -> bytes:
+        """Content and digests of a child's region, once its size is known. Answers the digest of its 2^40 pages."""
+        leaves: dict[int, bytes] = {}
+        for number, page in child_pages(region, self.own, parent, region.at):
+            self.content.page(number, page, region.size)
+            if self.digests:
+                leaves[number] = page_digest(page)
+        if not self.digests:
+            return b""
+        levels = [leaves]
+        for height in range(TREE_HEIGHT):
+            below, zero = levels[-1], zero_digest(height)
+            levels.append({i: pair_digest(below.get(2 * i, zero), below.get(2 * i + 1, zero)) for i in {n >> 1 for n in below}})
+        for record, entries in self.nodes:
+            height = self.header.pages_log2 + 8 * record.aux
+            for place, (i, entry) in enumerate(entries.items()):
+                if levels[height].get((record.number << 8) + i, zero_digest(height)) != entry.digest:
+                    raise Refusal(record.offset + HEAD + 32 + ENTRY * place + 20, "a digest in a node does not fit the content")
+        return levels[TREE_HEIGHT].get(0, zero_digest(TREE_HEIGHT))
 
     # The rest
 
@@ -1140,7 +1397,7 @@ class Walker:
             raise Refusal(at + HEAD, f"{count} regions are over the limit", LIMIT)
         if count != len(self.regions):
             raise Refusal(at + HEAD, f"SEAL counts {count} regions instead of {len(self.regions)}")
-        if self.digests and digest != blake3(b"".join(r.digest for r in self.regions)):
+        if self.seal_digest and digest != blake3(b"".join(r.digest for r in self.regions)):
             raise Refusal(at + HEAD + 4, "the snapshot's digest does not fit the regions")
         self.digest = digest
 
@@ -1153,17 +1410,17 @@ class Walker:
         body = struct.pack("<II32s", len(self.regions), len(meta), self.digest)
         for region in self.regions:
             body += region.body + struct.pack("<Q", region.size) + region.close
-        if record.body != body + meta:
+        if record.body != body + meta + self.parent_body:
             raise Refusal(at + HEAD, "the catalog does not fit the records before it")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Both
 
-def check(file: File, digests: bool = True) -> Result:
+def check(file: File, digests: bool = True, supplied: list[Seeker] | None = None) -> Result:
     """Everything. Whether a refused file is incomplete or damaged depends on whether it ends in a valid trailer."""
     header = read_header(file)
-    walker = Walker(file, digests)
+    walker = Walker(file, digests, supplied)
     try:
         walked = walker.run()
     except Refusal as refusal:
@@ -1173,7 +1430,14 @@ def check(file: File, digests: bool = True) -> Result:
         if refusal.code == INCOMPLETE and ends:
             raise Refusal(refusal.offset, refusal.cause) from None
         raise
-    sought = Seeker(file).read_all()
+    seeker = Seeker(file)
+    if walker.partial:
+        for index in range(len(seeker.catalog.regions)):
+            for _ in seeker.blocks(index):
+                pass
+        return walked
+    seeker.attach(supplied or [])
+    sought = seeker.read_all()
     same = (walked.digest, walked.metadata, walked.contents, [r.body + r.close for r in walked.regions]) == (
         sought.digest, sought.metadata, sought.contents, [r.body + r.close for r in sought.regions])
     if not same:
@@ -1189,6 +1453,9 @@ def describe(file: File, result: Result) -> dict[str, Any]:
         "block_bytes": header.block_bytes,
         "copy_window": header.copy_window,
         "features": header.features,
+        **({} if result.parent is None else {"parent": {
+            "depth": header.parent_depth, "digest": result.parent.digest.hex(),
+            "hint": result.parent.hint.decode("utf-8", "backslashreplace")}}),
         "digest": result.digest.hex(),
         "records": result.records,
         "record_types": result.types,
@@ -1211,9 +1478,23 @@ def describe(file: File, result: Result) -> dict[str, Any]:
     }
 
 
-def extract(file: File, directory: Path) -> None:
+def open_parents(paths: list[Path]) -> list[Seeker]:
+    out = []
+    for path in paths:
+        try:
+            seeker = Seeker(File(path))
+            if seeker.catalog.digest != blake3(b"".join(r.digest for r in seeker.catalog.regions)):
+                raise Refusal(seeker.trailer.catalog_offset + HEAD + 8, "the snapshot's digest does not fit the regions")
+            out.append(seeker)
+        except Refusal as refusal:
+            raise Refusal(refusal.offset, f"in the parent {path.name!r}: {refusal.cause}", refusal.code) from None
+    return out
+
+
+def extract(file: File, directory: Path, supplied: list[Seeker]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     seeker = Seeker(file)
+    seeker.attach(supplied)
     outputs = []
     try:
         for i, region in enumerate(seeker.catalog.regions):
@@ -1239,19 +1520,32 @@ def extract(file: File, directory: Path) -> None:
 STAGES = ("open", "read", "check")
 
 
-def verdict(path: Path) -> tuple[str, Refusal | None, Result | None]:
+def open_chain(paths: list[Path]) -> list[Seeker]:
+    """Each file with the next as its parent, whatever else would fit."""
+    chain = open_parents(paths)
+    for i in reversed(range(len(chain))):
+        chain[i].attach(chain[i + 1:i + 2])
+    return chain
+
+
+def verdict(path: Path, parents: list[Path]) -> tuple[str, Refusal | None, Result | None]:
     """The earliest of "open", "read", "check" that refuses, and how; or "ok"."""
     file = File(path)
+    supplied: list[Seeker] = []
     stage = "open"
     try:
+        supplied = open_chain(parents)
         seeker = Seeker(file)
+        seeker.attach(supplied[:1])
         stage = "read"
         seeker.read_all()
         stage = "check"
-        result = check(file)
+        result = check(file, supplied=supplied[:1])
     except Refusal as refusal:
         return stage, refusal, None
     finally:
+        for parent in supplied:
+            parent.file.close()
         file.close()
     return "ok", None, result
 
@@ -1260,7 +1554,8 @@ def judge(vector: dict[str, Any], path: Path) -> str:
     """What is wrong with how a vector was judged; empty where nothing is."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != vector["sha256"]:
         return "the file's sha256 is another"
-    stage, refusal, result = verdict(path)
+    parents = [path.parent / name for name in vector.get("parents", [])]
+    stage, refusal, result = verdict(path, parents)
     if vector["expected"] == "ok":
         if result is None:
             return f"refused by {stage}: {refusal}"
@@ -1284,12 +1579,16 @@ def judge(vector: dict[str, Any], path: Path) -> str:
     if vector.get("hint", "") not in refusal.cause:
         return f"refused for another cause: {refusal}"
     file = File(path)
+    supplied: list[Seeker] = []
     try:
-        check(file)
+        supplied = open_chain(parents)
+        check(file, supplied=supplied[:1])
         return "not refused from front to back and by seeking"
     except Refusal:
         return ""
     finally:
+        for parent in supplied:
+            parent.file.close()
         file.close()
 
 
@@ -1301,7 +1600,7 @@ def selftest(verbose: bool) -> int:
     for vector in manifest["vectors"]:
         wrong = judge(vector, folder / vector["file"])
         if verbose:
-            stage, refusal, _ = verdict(folder / vector["file"])
+            stage, refusal, _ = verdict(folder / vector["file"], [folder / name for name in vector.get("parents", [])])
             print(f"{vector['file']}: {stage}{f': {refusal}' if refusal else ''}")
         if wrong:
             failures.append(f"{vector['file']}: {wrong}")
@@ -1316,6 +1615,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Checks and decodes a vmsnap file, slowly, from SPEC.md alone.")
     parser.add_argument("file", nargs="?")
     parser.add_argument("--extract", metavar="DIR", type=Path, help="write each region to DIR/<number>-<name>")
+    parser.add_argument("--parent", metavar="FILE", type=Path, action="append", help="an ancestor of FILE; may be given again")
     parser.add_argument("--no-digests", action="store_true", help="leave out the content digests")
     parser.add_argument("--selftest", action="store_true", help="run over vectors/v1")
     parser.add_argument("--verbose", action="store_true", help="with --selftest: how each vector was judged")
@@ -1327,9 +1627,10 @@ def main() -> int:
     try:
         file = File(options.file)
         try:
-            result = check(file, not options.no_digests)
+            supplied = None if options.parent is None else open_parents(options.parent)
+            result = check(file, not options.no_digests, supplied)
             if options.extract is not None:
-                extract(file, options.extract)
+                extract(file, options.extract, supplied or [])
             print(json.dumps(describe(file, result), indent=2))
             return 0
         finally:

@@ -4,7 +4,7 @@
 
     make_vectors.py            compares v1/ with what would be made; exit status 1 where they differ
     make_vectors.py --write    writes v1/
-    make_vectors.py --listing  prints the listing and the digests of golden-example that SPEC 16 holds
+    make_vectors.py --listing  prints the listings and the digests that SPEC 16 and 17 hold
 
 Files of a released version are never changed; new ones may be added. What comes out is the same on every machine, but for
 the vectors marked "compressor" in the manifest: those hold what a real compressor gave, and stand as data.
@@ -12,10 +12,13 @@ the vectors marked "compressor" in the manifest: those hold what a real compress
 The manifest, for each file: `sha256` of the file; `expected`: "ok" or "refused".
   ok:      `digest` of the snapshot, `metadata`, `regions` with kind, name, size and `sha256` of the content; for regions too large
            to hash (sha256 null) `pages`: [number, sha256 of the page] of each page that is not zero.
-  refused: `code`: truncated, corrupt, unsupported or limit; `also`: codes that are right as well, where SPEC leaves it open;
+  refused: `code`: truncated, corrupt, unsupported, limit or parent_mismatch; `also`: codes that are right as well, where SPEC leaves it open;
            `refused_by`: the earliest of "open" (by seeking), "read" (opened, all regions read by seeking) and "check" (everything)
            that must refuse, where later ones must too and earlier ones may; `stream`: whether a reader from front to back "must"
            or "may" refuse; `hint`: words of the cause that decode.py gives.
+  both:    `parents`: the files to supply for a child's ancestors, from its parent down to the one without a parent. They are all
+           whole, and each but the first is the parent of the one before it, unless the refusal is about that: then "open" is to
+           open them from the last on, each with the next as its parent, and to give the first to the file.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ UNKNOWN = (1 << 64) - 1
 REGION, BLOCK, NODE, CLOSE, META, SEAL, CATALOG, PARENT = range(1, 9)
 MEMORY, STATE = 1, 2
 KINDS = {MEMORY: "memory", STATE: "state"}
-STORE, LZ4, ZSTD = 0, 1, 2
+STORE, LZ4, ZSTD, OVER = 0, 1, 2, 3
+IN_PARENT = 1 << 63
 
 Fields = dict[str, Any]
 Tweak = Callable[[Fields, "Build"], None]
@@ -106,9 +110,62 @@ def lz4_repeat(byte: bytes, length: int) -> bytes:
     return b"\x1f" + byte + b"\x01\x00" + b"\xff" * (rest // 255) + bytes([rest % 255]) + b"\x50" + byte * 5
 
 
+# RFC 8878, tables 15 and 17: the least length of each code, and how many bits follow.
+LITERAL_CODES = [(n, 0) for n in range(16)] + [(16, 1), (18, 1), (20, 1), (22, 1), (24, 2), (28, 2), (32, 3), (40, 3), (48, 4),
+                                               (64, 6), (128, 7), (256, 8), (512, 9), (1024, 10), (2048, 11), (4096, 12)]
+MATCH_CODES = [(n, 0) for n in range(3, 35)] + [(35, 1), (37, 1), (39, 1), (41, 1), (43, 2), (47, 2), (51, 3), (59, 3), (67, 4),
+                                                (83, 4), (99, 5), (131, 7), (259, 8), (515, 9), (1027, 10), (2051, 11), (4099, 12)]
+
+
+def zstd_match(literals: bytes, distance: int, length: int) -> bytes:
+    """The content of a compressed zstd block: raw literals, then one match. Each of the three code tables is one code (RLE mode)."""
+    lit = max(i for i, (least, _) in enumerate(LITERAL_CODES) if least <= len(literals))
+    match = max(i for i, (least, _) in enumerate(MATCH_CODES) if least <= length)
+    offset = (distance + 3).bit_length() - 1
+    size = len(literals)
+    out = bytes([size << 3]) if size < 32 else struct.pack("<H", size << 4 | 1 << 2)
+    bits, count = 1, 1
+    for value, width in ((distance + 3 - (1 << offset), offset), (length - MATCH_CODES[match][0], MATCH_CODES[match][1]),
+                         (size - LITERAL_CODES[lit][0], LITERAL_CODES[lit][1])):
+        bits, count = bits << width | value, count + width
+    return out + literals + bytes([1, 0x54, lit, offset, match]) + bits.to_bytes(-(-count // 8), "little")
+
+
+def frame_over(raw: bytes, dictionary: bytes, places: list[int]) -> bytes:
+    """A zstd frame of codec 3 made by hand: page k of `raw` as what differs from page places[k] of the dictionary."""
+    blocks: list[tuple[int, int, bytes]] = []
+    for k, place in enumerate(places):
+        page, old = raw[k * PAGE:(k + 1) * PAGE], dictionary[place * PAGE:(place + 1) * PAGE]
+        distance = len(dictionary) - place * PAGE + k * PAGE
+        at = 0
+        while at < PAGE:
+            start = at
+            while start < PAGE and page[start:start + 8] != old[start:start + 8]:
+                start += 1
+            end = start
+            while end < PAGE and page[end] == old[end]:
+                end += 1
+            content = page[at:start] if end - start < 3 else zstd_match(page[at:start], distance, end - start)
+            blocks.append((0 if end - start < 3 else 2, len(content), content))
+            at = start if end - start < 3 else end
+    size = len(raw)
+    out = b"\x28\xb5\x2f\xfd" + (b"\x60" + struct.pack("<H", size - 256) if size < 65792 else b"\xa0" + struct.pack("<I", size))
+    for i, (kind, length, content) in enumerate(blocks):
+        out += (length << 3 | kind << 1 | (i == len(blocks) - 1)).to_bytes(3, "little") + content
+    return out
+
+
+def compress_over(codec: str, raw: bytes, dictionary: bytes, places: list[int]) -> bytes:
+    if codec == "over":
+        return frame_over(raw, dictionary, places)
+    content = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return zstandard.ZstdCompressor(level=int(codec[4:] or 3), dict_data=content, write_content_size=True, write_checksum=False,
+                                    write_dict_id=False).compress(raw)
+
+
 def compress(codec: str, raw: bytes) -> tuple[int, bytes]:
     """Codec number and payload. "tiny": zstd frames made by hand."""
-    if codec == "tiny":
+    if codec in ("tiny", "over"):
         payload = zstd_frame(raw)
         number = ZSTD
     elif codec.startswith("zstd"):
@@ -137,6 +194,14 @@ def fill(content: bytes) -> bytes:
 
 def noise(seed: int, length: int = PAGE) -> bytes:
     return b"".join(hashlib.sha256(struct.pack("<QQ", seed, i)).digest() for i in range(-(-length // 32)))[:length]
+
+
+def xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+
+
+def patch(content: bytes, at: int, new: bytes) -> bytes:
+    return content[:at] + new + content[at + len(new):]
 
 
 def prose(seed: int, length: int = PAGE) -> bytes:
@@ -231,17 +296,21 @@ def pack_seal(f: Fields) -> bytes:
     return struct.pack("<I32s", f["regions"], f["digest"])
 
 
+def pack_parent(f: Fields) -> bytes:
+    return struct.pack("<32sH", f["digest"], f.get("hint_bytes", len(f["hint"]))) + bytes(f["hint"])
+
+
 def pack_catalog(f: Fields) -> bytes:
     meta = b"".join(pack_pair(*p) for p in f["pairs"])
     out = struct.pack("<II32s", f.get("regions", len(f["entries"])), f.get("meta_bytes", len(meta)), f["digest"])
     for region, size, close in f["entries"]:
         out += region + struct.pack("<Q", size) + close
-    return out + meta
+    return out + meta + bytes(f.get("parent", b""))
 
 
 PACK: dict[int, Callable[[Fields], bytes]] = {
     REGION: pack_region, BLOCK: pack_block, NODE: pack_node, CLOSE: pack_close, META: pack_meta, SEAL: pack_seal,
-    CATALOG: pack_catalog}
+    CATALOG: pack_catalog, PARENT: pack_parent}
 
 
 @dataclass
@@ -258,14 +327,28 @@ class Placed:
 
 class Build:
     """Writes a file. A tweak changes the fields of one structure before it is signed; `before` puts something in front of one;
-    `drop` leaves some out. Names: header, meta 0…, ancillary 0…, region R, block R B, node R L I, close R, seal, catalog, trailer."""
+    `drop` leaves some out. Names: header, parent, meta 0…, ancillary 0…, region R, block R B, node R L I, close R, seal, catalog,
+    trailer. With `parent` a child of that file, chosen as SPEC 12 says, but for pages that are in `choose` by (region, page): "zero",
+    "same", "raw", "xor", ("copy", value); and for blocks whose codec is in `codecs` by (region, block)."""
 
     def __init__(self, items: list[Item], *, block_log2: int = 14, copy_window: int = 64, codec: str = "tiny", dedup: bool = True,
                  tweaks: dict[str, Tweak] | None = None, before: dict[str, Callable[[Build], None]] | None = None,
-                 drop: tuple[str, ...] = (), features: list[tuple[int, int, str]] | None = None) -> None:
+                 drop: tuple[str, ...] = (), features: list[tuple[int, int, str]] | None = None, parent: Build | None = None,
+                 depth: int | None = None, hint: bytes | None = None, choose: dict[tuple[int, int], Any] | None = None,
+                 codecs: dict[tuple[int, int], str] | None = None) -> None:
         self.items, self.block_log2, self.copy_window, self.codec, self.dedup = items, block_log2, copy_window, codec, dedup
         self.tweaks, self.before, self.drop = tweaks or {}, before or {}, drop
         self.features = features or []
+        self.file = ""
+        self.parent, self.choose, self.codecs = parent, choose or {}, codecs or {}
+        self.depth = depth if depth is not None else parent.depth + 1 if parent is not None else 0
+        self.hint = hint if hint is not None else parent.file.encode() if parent is not None else b""
+        self.regions = [i for i in items if isinstance(i, Region)]
+        self.in_parent: dict[bytes, int] = {}
+        if parent is not None:
+            self.features = [(0, 0, "parent"), *self.features]
+            for r, region in reversed(list(enumerate(parent.regions))):
+                self.in_parent.update({p: IN_PARENT | copy_of(r, n) for n, p in sorted(region.pages.items(), reverse=True)})
         self.out = bytearray()
         self.prior = 0
         self.records: dict[str, Placed] = {}
@@ -278,6 +361,28 @@ class Build:
         self.digests: list[bytes] = []
         self.header_check = 0
 
+    @property
+    def digest(self) -> bytes:
+        return blake3(b"".join(self.digests))
+
+    @property
+    def parents(self) -> list[str]:
+        return [] if self.parent is None else [self.parent.file, *self.parent.parents]
+
+    def place(self, region: Region, number: int) -> bytes:
+        """The parent's page at this place: SPEC 12."""
+        assert self.parent is not None
+        for other in self.parent.regions:
+            if (other.kind, other.name_bytes) == (region.kind, region.name_bytes):
+                page = other.pages.get(number, ZERO)
+                return fill(page[:max(0, min(PAGE, region.size - number * PAGE))]) if region.announced else page
+        return ZERO
+
+    def counterpart_pages(self, region: Region) -> set[int]:
+        assert self.parent is not None
+        return {n for other in self.parent.regions if (other.kind, other.name_bytes) == (region.kind, region.name_bytes)
+                for n in other.pages if n * PAGE < region.size}
+
     def tweak(self, name: str, fields: Fields) -> Fields:
         if name in self.tweaks:
             self.tweaks[name](fields, self)
@@ -289,7 +394,7 @@ class Build:
         words = [sum(1 << b for w, b, _ in self.features if w == word) for word in range(3)]
         f = self.tweak("header", {
             "magic": bytes.fromhex("89564D530D0A1A0A"), "version": 1, "header_bytes": None, "incompatible": words[0],
-            "read_compatible": words[1], "compatible": words[2], "block_log2": self.block_log2, "page_log2": 12, "parent_depth": 0,
+            "read_compatible": words[1], "compatible": words[2], "block_log2": self.block_log2, "page_log2": 12, "parent_depth": self.depth,
             "copy_window": self.copy_window, "feature_names": None, "zero": 0,
             "table": [(w, b, n.encode()) for w, b, n in sorted(self.features)]})
         table = b"".join(struct.pack("<BB46s", *entry) for entry in f["table"]) + f.get("tail", b"")
@@ -361,6 +466,57 @@ class Build:
         return {"codec": codec, "region": region, "aux": len(pages), "number": number, "kinds": kinds, "copies": copies,
                 "payload": payload, "raw": raw}
 
+    def child_block_fields(self, index: int, region: Region, number: int, pages: list[bytes]) -> Fields:
+        """As block_fields(), for a child."""
+        first = number << self.block_log2 - 12
+        codec = self.codecs.get((index, number), self.codec)
+        kinds: list[int] = []
+        copies: list[int] = []
+        stored: dict[int, bytes] = {}
+        foreign: set[tuple[int, int]] = set()
+        places = [self.place(region, first + i) for i in range(len(pages))]
+
+        def own_copy(content: bytes) -> int | None:
+            source = self.raw_at.get(content) if self.dedup else None
+            if source is None:
+                return None
+            block = (source[0], source[1] >> self.block_log2 - 12)
+            if block != (index, number):
+                if self.block_ordinal - source[2] > self.copy_window or len(foreign | {block}) > 1:
+                    return None
+                foreign.add(block)
+            return copy_of(source[0], source[1])
+
+        for i, content in enumerate(pages):
+            wish = self.choose.get((index, first + i))
+            copy: int | None = None
+            if wish is None and content == places[i]:
+                wish = "same"
+            if wish is None and content == ZERO:
+                wish = "zero"
+            if wish is None:
+                copy = self.in_parent.get(content) or own_copy(content)
+                equal = sum(a == b for a, b in zip(content, places[i]))
+                wish = ("copy", copy) if copy is not None else "xor" if equal - content.count(0) >= 256 and not codec.startswith("over") else "raw"
+            if isinstance(wish, tuple):
+                kinds.append(4)
+                copies.append(wish[1])
+                continue
+            kinds.append(("zero", "same", "raw", "xor").index(wish))
+            if wish in ("raw", "xor"):
+                stored[i] = content if wish == "raw" else xor(content, places[i])
+            if wish == "raw":
+                self.raw_at[content] = (index, first + i, self.block_ordinal)
+        raw = b"".join(stored.values())
+        if not raw:
+            chosen, payload = STORE, b""
+        elif codec.startswith("over"):
+            chosen, payload = OVER, compress_over(codec.replace("over-", ""), raw, b"".join(places), list(stored))
+        else:
+            chosen, payload = compress(codec, raw)
+        return {"codec": chosen, "region": index, "aux": len(pages), "number": number, "kinds": kinds, "copies": copies,
+                "payload": payload, "raw": raw, "places": b"".join(places)}
+
     def region(self, index: int, region: Region) -> None:
         opened = self.record(f"region {index}", REGION, {
             "region": index, "kind": region.kind, "guest_page_log2": region.guest_page_log2, "name": region.name_bytes,
@@ -397,11 +553,18 @@ class Build:
                 else:
                     add(at_level + 1, held[0], placed)
 
-        for number in sorted({n >> pages_log2 for n, p in region.pages.items() if p != ZERO}):
+        numbers = {n >> pages_log2 for n, p in region.pages.items() if p != ZERO}
+        if self.parent is not None:
+            everywhere = {n for n, p in region.pages.items() if p != ZERO} | self.counterpart_pages(region)
+            numbers = {n >> pages_log2 for n in everywhere if region.pages.get(n, ZERO) != self.place(region, n)}
+            numbers |= {n >> pages_log2 for r, n in self.choose if r == index}
+        for number in sorted(numbers):
             flush(number)
             first = number << pages_log2
             pages = [region.pages.get(n, ZERO) for n in range(first, min(first + (1 << pages_log2), total))]
-            placed = self.record(f"block {index} {number}", BLOCK, self.block_fields(index, number, pages))
+            fields = self.block_fields(index, number, pages) if self.parent is None else self.child_block_fields(
+                index, region, number, pages)
+            placed = self.record(f"block {index} {number}", BLOCK, fields)
             self.block_ordinal += 1
             count += 1
             add(0, number, placed)
@@ -417,6 +580,9 @@ class Build:
     def build(self) -> Build:
         self.header()
         counts = {"region": 0, "meta": 0, "ancillary": 0}
+        parent = b""
+        if self.parent is not None:
+            parent = pack_parent(self.record("parent", PARENT, {"digest": self.parent.digest, "hint": self.hint}).fields)
         for item in self.items:
             if isinstance(item, Region):
                 self.region(counts["region"], item)
@@ -432,7 +598,7 @@ class Build:
         sealed = self.record("seal", SEAL, {"regions": counts["region"], "digest": blake3(b"".join(self.digests))})
         self.record("catalog", CATALOG, {
             "digest": sealed.fields["digest"], "entries": list(self.catalog_entries),
-            "pairs": [self.meta[k] for k in sorted(self.meta)]})
+            "pairs": [self.meta[k] for k in sorted(self.meta)], "parent": parent})
         if "trailer" in self.before:
             self.before["trailer"](self)
         if "trailer" not in self.drop:
@@ -472,7 +638,7 @@ def content_of(region: Region) -> dict[str, Any]:
     return out
 
 
-def good(name: str, note: str, items: list[Item], **options: Any) -> Build:
+def good(name: str, note: str, items: list[Item], parents: list[str] | None = None, **options: Any) -> Build:
     build = Build(items, **options).build()
     metadata: dict[str, str] = {}
     for item in items:
@@ -480,18 +646,23 @@ def good(name: str, note: str, items: list[Item], **options: Any) -> Build:
             metadata.update(item.pairs)
     entry: dict[str, Any] = {"expected": "ok", "note": note, "digest": blake3(b"".join(build.digests)).hex(), "metadata": metadata,
                              "regions": [content_of(i) for i in items if isinstance(i, Region)]}
-    if options.get("codec", "tiny") not in ("tiny", "store"):
-        entry["compressor"] = options["codec"]
+    compressors = {options.get("codec", "tiny"), *options.get("codecs", {}).values()} - {"tiny", "store", "over"}
+    if compressors:
+        entry["compressor"] = " ".join(sorted(compressors))
+    if build.parent is not None:
+        entry["parents"] = build.parents if parents is None else parents
+    build.file = f"{name}.vmsnap"
     add_vector(name, bytes(build.out), entry)
     return build
 
 
 def refused(name: str, data: bytes, by: str, hint: str, code: str = "corrupt", also: tuple[str, ...] = (),
-            stream: str = "must") -> None:
+            stream: str = "must", parents: list[str] | None = None) -> None:
     entry: dict[str, Any] = {"expected": "refused", "code": code}
     if also:
         entry["also"] = list(also)
-    add_vector(name, data, {**entry, "refused_by": by, "stream": stream, "hint": hint})
+    entry |= {"refused_by": by, "stream": stream, "hint": hint}
+    add_vector(name, data, entry if parents is None else {**entry, "parents": parents})
 
 
 def put(**values: Any) -> Tweak:
@@ -515,8 +686,8 @@ def base(tweaks: dict[str, Tweak] | None = None, items: list[Item] | None = None
     return Build(base_items() if items is None else items, tweaks=tweaks, **options).result()
 
 
-def ram(pages: dict[int, bytes], count: int, **options: Any) -> Region:
-    return Region(MEMORY, "pc.ram", pages, count * PAGE, **options)
+def ram(pages: dict[int, bytes], count: int, size: int | None = None, **options: Any) -> Region:
+    return Region(MEMORY, "pc.ram", pages, count * PAGE if size is None else size, **options)
 
 
 def make_good() -> None:
@@ -660,7 +831,8 @@ def make_header() -> None:
     header("reserved", "reserved field", zero=1)
     header("future-incompatible", "'frobnicate' (incompatible bit 7)", "unsupported", features=[(0, 7, "frobnicate")])
     header("future-incompatible-63", "incompatible bit 63", "unsupported", features=[(0, 63, "last"), (2, 1, "other")])
-    header("parent", "'parent' (incompatible bit 0)", "unsupported", features=[(0, 0, "parent")], parent_depth=1)
+    # A child of which neither PARENT nor the catalog tells the parent.
+    header("parent", "too short", also=("unsupported",), features=[(0, 0, "parent")], parent_depth=1)
     header("parent-no-depth", "parent_depth does not fit", also=("unsupported",), features=[(0, 0, "parent")])
     header("parent-too-deep", "chain of 65 parents", "limit", ("unsupported", "corrupt"), features=[(0, 0, "parent")],
            parent_depth=65)
@@ -1222,6 +1394,470 @@ def make_meta_seal_catalog() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Children: SPEC 12
+
+def parent_regions() -> list[Region]:
+    """Four blocks, of which one is zero, and a short last page; a memory that children may lack; a state of two blocks."""
+    return [
+        ram({0: A, 1: prose(31), 3: B, 4: prose(32), 5: C, 6: A, 7: D, 12: prose(33), 14: fill(prose(34, 100))}, 15, size=14 * PAGE + 100),
+        Region(MEMORY, "gone", {0: prose(35), 2: E}, 3 * PAGE),
+        state("device", prose(36, 4 * PAGE + 500)),
+    ]
+
+
+def changed(changes: dict[int, bytes], of: Build, size: int | None = None, **options: Any) -> list[Item]:
+    """The regions of a file with other pages in the first."""
+    first, *rest = of.regions
+    pages = {n: p for n, p in {**first.pages, **changes}.items() if p != ZERO}
+    return [Region(first.kind, first.name, pages, first.size if size is None else size, **options), *rest]
+
+
+F, G = page("F"), page("G")
+NEW = patch(prose(31), 500, b"changed")
+FORMS = {1: NEW, 2: F, 3: ZERO, 4: prose(35), 5: F, 7: G, 12: patch(prose(33), 2000, b"0123456789")}
+
+
+def forms_items(of: Build) -> list[Item]:
+    """Pages of every form: A as in the parent, XOR, raw, zero | copy of the parent, own copy, same, raw | nothing | codec 3; a region
+    that is gone."""
+    items = changed(FORMS, of)
+    return [items[0], items[2]]
+
+
+def golden_parent() -> Build:
+    build = Build(golden_items(), codec="store", copy_window=16).build()
+    build.file = "golden-example.vmsnap"
+    return build
+
+
+def golden_child_items() -> list[Item]:
+    return [ram({0: B, 2: A, 3: patch(B, 0, b"b"), 4: C}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+
+
+def golden_zstd_items() -> list[Item]:
+    return [ram({1: A, 2: A, 3: patch(B, 0, b"new!"), 4: A}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+
+
+def make_children() -> None:
+    good("golden-child", "the example of SPEC 17", golden_child_items(), parent=golden_parent(), codec="store", copy_window=16)
+    good("golden-child-zstd", "the example of codec 3 in SPEC 17", golden_zstd_items(), parent=golden_parent(), codec="over",
+         copy_window=16)
+    base_ = good("parent-base", "a parent of the files child-…", list(parent_regions()))
+    of: dict[str, Any] = {"parent": base_}
+
+    def child(name: str, note: str, items: list[Item], **options: Any) -> Build:
+        return good(f"child-{name}", note, items, **{**of, **options})
+
+    forms = child("all-forms", "same, zero, raw, XOR, copies from both, codec 3, a block without a record; a region has vanished",
+                  forms_items(base_), codecs={(0, 3): "over"})
+    unchanged = child("unchanged", "no BLOCK record at all: its digest is the parent's", list(parent_regions()))
+    child("raw", "one page raw, the others of its block the same", changed({2: F}, base_))
+    child("zero", "one page zero where the parent's is not", changed({1: ZERO}, base_))
+    child("zero-block", "a record whose map is all zero: the block is zero where the parent's is not",
+          changed({4: ZERO, 5: ZERO, 6: ZERO, 7: ZERO}, base_))
+    child("zero-block-mixed", "a block that became zero, of which one page was zero before",
+          changed({0: ZERO, 1: ZERO, 3: ZERO, 14: ZERO}, base_))
+    for codec in ("store", "tiny", "lz4", "zstd"):
+        child(f"xor-{codec}", "XOR pages beside a raw one", changed({1: NEW, 2: noise(40), 4: patch(prose(32), 4000, b"end")}, base_),
+              codec=codec)
+    child("xor-short-last-page", "XOR of a short last page", changed({14: fill(patch(prose(34, 100), 90, b"xy"))}, base_),
+          choose={(0, 14): "xor"})
+    child("codec-3", "codec 3, zstd frames made by hand", changed({1: NEW, 3: patch(B, 0, b"new!"), 12: FORMS[12]}, base_),
+          codec="over")
+    child("codec-3-compressor", "codec 3 as a compressor gives it",
+          changed({1: patch(NEW, 3000, b"more"), 2: prose(32)[:2048] + prose(31)[2048:], 4: prose(40), 12: FORMS[12]}, base_),
+          codec="over-zstd19")
+    child("codec-3-other-page", "codec 3 whose frame takes its bytes from another page of the dictionary, and a copy of such a page", [
+        *changed({2: patch(prose(31), 0, b"moved"), 6: patch(prose(31), 0, b"moved")}, base_)],
+        codecs={(0, 0): "over"}, tweaks={"block 0 0": lambda f, b: f.update(payload=frame_over(f["raw"], f["places"], [1]))})
+    child("codec-3-short-last-page", "codec 3 where the dictionary's last page is short", changed(
+        {14: fill(patch(prose(34, 100), 10, b"---"))}, base_), codec="over")
+    child("codec-3-shrunk", "codec 3 where the region ends within a page: what the parent has past that end is zero in the dictionary",
+          [Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 3: B, 4: fill(patch(prose(32), 0, b"new")[:1000])}, 4 * PAGE + 1000),
+           *base_.regions[1:]], codec="over")
+    child("codec-3-grown", "codec 3 where the dictionary reaches past the end of the parent's region",
+          changed({14: patch(fill(prose(34, 100)), 50, F[50:]), 15: F}, base_, size=16 * PAGE), codec="over")
+    child("codec-3-zero-dictionary", "codec 3 over a parent that has nothing there", [
+        *base_.regions, Region(MEMORY, "new", {0: prose(41)[:100] + bytes(PAGE - 100)}, PAGE)], codec="over")
+    tricky = good("parent-dictionary-magic", "a page that begins like a zstd dictionary", [
+        ram({0: b"\x37\xa4\x30\xec" + prose(42, PAGE - 4), 3: b"\x37\xa4\x30\xec" + noise(43, PAGE - 4)}, 4)])
+    for codec in ("over", "over-zstd"):
+        child(f"codec-3-dictionary-magic{codec[4:]}", "the dictionary is raw content, also where it begins like another",
+              changed({0: patch(tricky.regions[0].pages[0], 200, b"new")}, tricky), parent=tricky, codec=codec)
+    window = b"\x28\xb5\x2f\xfd\x40\x00" + struct.pack("<H", PAGE - 256)
+    for i in range(4):
+        part = zstd_match(b"", 3 * PAGE, 1024)
+        window += (len(part) << 3 | 2 << 1 | (i == 3)).to_bytes(3, "little") + part
+    child("codec-3-window", "a frame with a window of 1 KiB that reaches the whole dictionary to its end", changed({2: prose(31)}, base_),
+          choose={(0, 2): "raw"}, codec="over", tweaks={"block 0 0": put(payload=window)})
+
+    child("parent-copies", "copies of pages of the parent: of other blocks, another region, one that vanished, a zero page, a state",
+          [Region(MEMORY, "pc.ram", {**base_.regions[0].pages, 0: prose(35), 1: E, 2: prose(32), 3: ZERO, 8: prose(33), 9: D, 10: fill(prose(34, 100)),
+                                     11: prose(36, PAGE)}, 14 * PAGE + 100), base_.regions[2]],
+          choose={(0, 3): ("copy", IN_PARENT | copy_of(0, 2))})
+    child("parent-copy-past-end", "a copy of a page of the parent that lies past the child's end", [
+        Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 2: prose(33), 3: B}, 4 * PAGE), *base_.regions[1:]])
+    child("parent-copy-short-page", "a short last page that is a copy, and copies of the parent's short last page", [
+        Region(MEMORY, "pc.ram", {**base_.regions[0].pages, 13: fill(prose(34, 100)), 14: fill(prose(34, 100))}, 14 * PAGE + 100),
+        Region(MEMORY, "gone", {2: fill(prose(34, 100))}, 2 * PAGE + 100), base_.regions[2]])
+    child("own-copies", "copies within the file, from the block, another and one of codec 3",
+          changed({1: NEW, 2: F, 3: F, 4: F, 8: NEW, 9: NEW, 13: NEW}, base_), codecs={(0, 0): "over"})
+    child("own-copy-window", "copies from exactly copy_window BLOCK records before, of which one is all zero",
+          changed({2: F, 4: ZERO, 5: ZERO, 6: ZERO, 7: ZERO, 8: F, 11: G, 13: F}, base_), copy_window=2)
+    child("not-checked", "pages that equal the parent's and say otherwise: not for a reader to check", changed({2: F}, base_), choose={
+        (0, 0): "raw", (0, 1): ("copy", IN_PARENT | copy_of(0, 1)), (0, 8): "zero", (0, 9): "zero", (0, 10): "zero", (0, 11): "zero",
+        (0, 4): "raw", (0, 5): "raw", (0, 6): "raw", (0, 7): "raw"})
+
+    # Regions
+    whole = {**base_.regions[0].pages, 14: patch(fill(prose(34, 100)), 100, b"grown"), 15: G, 20: F}
+    child("grown", "a region that has grown, from within a page", [Region(MEMORY, "pc.ram", whole, 21 * PAGE + 7), *base_.regions[1:]])
+    child("grown-zero", "a region that has grown by zeros: no BLOCK record", changed({}, base_, size=300 * PAGE))
+    child("shrunk", "a region that has shrunk into a page, which is the same as far as it goes",
+          [Region(MEMORY, "pc.ram", {**{n: base_.regions[0].pages[n] for n in (0, 1, 3)}, 4: fill(prose(32)[:1000])}, 4 * PAGE + 1000),
+           *base_.regions[1:]])
+    child("shrunk-xor", "a region that has shrunk into a page, which is XOR",
+          [Region(MEMORY, "pc.ram", {**{n: base_.regions[0].pages[n] for n in (0, 1, 3)}, 4: fill(patch(prose(32)[:1000], 990, b"0123"))},
+                  4 * PAGE + 1000), *base_.regions[1:]], choose={(0, 4): "xor"})
+    child("shrunk-to-nothing", "regions of size 0", [ram({}, 0), Region(MEMORY, "gone", {}, 0), state("device", b"")])
+    child("new-region", "regions the parent lacks: of zeros, of content; a state with the name of a memory", [
+        *base_.regions, Region(MEMORY, "new", {0: A, 1: F, 2: F, 9: prose(31)}, 11 * PAGE), Region(MEMORY, "zeros", {}, 1 << 40),
+        state("pc.ram", patch(A, 0, b"no counterpart"))])
+    child("no-regions", "all regions have vanished", [])
+    child("regions-exchanged", "the parent's regions in another order", [
+        base_.regions[2], *changed({2: F, 10: prose(36, PAGE)}, base_)[:2][::-1]])
+    empty = good("parent-empty", "a parent without regions", [])
+    child("of-empty", "a child of a file without regions", [ram({0: A, 1: A, 2: F}, 3)], parent=empty)
+    child("unknown-size", "sizes not announced: the same, changed, shrunk into a page, grown, new, zero", [
+        Region(MEMORY, "pc.ram", {**base_.regions[0].pages, 12: NEW}, 14 * PAGE + 100, announced=False),
+        Region(MEMORY, "gone", {0: fill(patch(prose(35)[:600], 0, b"!"))}, 600, announced=False),
+        Region(STATE, "device", dict(state("device", prose(36, 4 * PAGE + 500)[:PAGE + 5]).pages), PAGE + 5, announced=False),
+        Region(MEMORY, "pc.bios", {}, 0, announced=False),
+        Region(MEMORY, "new", {5: fill(b"tail")}, 5 * PAGE + 4, announced=False), Region(MEMORY, "zero", {}, 9 * PAGE + 1, announced=False)],
+        choose={(1, 0): "xor"})
+    past = zstd_match(b"", PAGE - 2000, 1000)
+    child("codec-3-unknown-size", "size not announced: the dictionary has what the parent has past the region's end", [
+        Region(MEMORY, "pc.ram", {0: A, 1: NEW, 3: B, 4: fill(prose(32)[2000:3000])}, 4 * PAGE + 1000, announced=False)],
+        codec="over", tweaks={"block 0 1": put(payload=b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", PAGE - 256)
+                                               + (len(past) << 3 | 2 << 1).to_bytes(3, "little") + past
+                                               + ((PAGE - 1000) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0")})
+    child("unknown-size-grown", "sizes not announced: grown with changes, grown without", [
+        Region(MEMORY, "pc.ram", {**whole, 13: F}, 21 * PAGE + 7, announced=False),
+        Region(MEMORY, "gone", base_.regions[1].pages, 400 * PAGE + 3, announced=False),
+        Region(STATE, "device", {**base_.regions[2].pages, 4: fill(patch(prose(36, 4 * PAGE + 500)[-500:], 300, b"xor"))},
+               4 * PAGE + 500, announced=False)], choose={(2, 4): "xor"})
+    child("placements", "placements and guest page sizes are the child's own", changed(
+        {}, base_, placements=[(0, 0, 4 * PAGE)], guest_page_log2=21))
+    child("metadata", "metadata is the child's own; ancillary records follow PARENT directly", [
+        Ancillary(130, b"x"), Meta({"vm.name": "child"}), *base_.regions, Meta({"b": "later"})])
+    child("hint-longest", "a hint of 255 bytes that are not UTF-8", list(base_.regions), hint=b"\xff\\ \n" * 63 + b"...")
+    child("hint-empty", "no hint", list(base_.regions), hint=b"")
+    child("features", "other features beside it", list(base_.regions), features=[(1, 0, "later-thing"), (2, 9, "x")])
+
+    # Index
+    blocks = 4
+    wide = good("parent-wide", "300 blocks: a parent", [
+        ram({0: A, 5: prose(50), 255 * blocks: B, 256 * blocks: C, 299 * blocks + 3: D}, 300 * blocks)])
+    child("two-levels", "one changed block: the root lacks its first child, whose blocks the parent has", changed(
+        {256 * blocks: F}, wide), parent=wide)
+    child("two-levels-first", "one changed block: the root lacks its second child", changed({5: patch(prose(50), 9, b"!")}, wide), parent=wide)
+    child("two-levels-zero", "a region of which all pages have become zero", [ram({}, 300 * blocks)], parent=wide)
+    child("two-levels-shrunk", "fewer than 257 blocks now: a root of another level", [
+        ram({0: A, 5: prose(50), 100: F, 255 * blocks: B}, 256 * blocks)], parent=wide)
+    child("two-levels-grown", "one level in the parent, two in the child", [
+        ram({**base_.regions[0].pages, 257 * blocks: A}, 258 * blocks), *base_.regions[1:]])
+    largest = good("parent-largest-region", "2^52 bytes: a parent", [
+        ram({0: A, 1 << 39: B, (1 << 40) - 1: C}, 1 << 40)])
+    child("largest-region", "2^52 bytes, of which two pages changed", changed({1: F, 1 << 39: patch(B, 5, b"b")}, largest), parent=largest)
+    for log2 in (16, 22):
+        child(f"block-{log2}", "blocks larger than the parent's", changed({1: NEW, 2: F, 13: A}, base_), block_log2=log2)
+    wide64 = good("parent-block-64k", "the content of parent-base in blocks of 64 KiB", list(parent_regions()), block_log2=16)
+    child("block-smaller", "blocks smaller than the parent's; codec 3 over a part of one of the parent's",
+          changed({1: NEW, 2: F, 13: A, 14: ZERO}, base_), parent=wide64, codecs={(0, 0): "over"})
+
+    # Chains
+    two = good("child-depth-2", "the child of a child: every form over every form", [
+        *changed({0: F, 1: patch(NEW, 600, b"again"), 2: patch(F, 8, b"f"), 3: B, 4: patch(prose(35), 7, b"x"), 5: prose(31), 8: G,
+                  12: patch(FORMS[12], 3000, b"abc")}, forms), Region(MEMORY, "gone", {0: prose(35), 1: A}, 3 * PAGE)],
+        parent=forms, codecs={(0, 3): "over"})
+    three = good("child-depth-3", "three deep: copies of pages that are copies, XOR, codec 3 and the same below", [
+        *changed({9: patch(NEW, 600, b"again"), 10: patch(F, 8, b"f"), 11: patch(FORMS[12], 3000, b"abc"), 13: prose(31), 0: D}, two)],
+        parent=two)
+    good("child-depth-gap", "its depth is 64, its parent's 0", changed({2: F}, base_), parent=base_, depth=64)
+    flat = good("parent-flat", "what child-all-forms stands for, without a parent", forms_items(base_), block_log2=15, codec="tiny")
+    good("child-over-flat", "a child of child-all-forms that is given the same content without a parent instead", [
+        *changed({2: patch(F, 8, b"f"), 8: G, 12: patch(FORMS[12], 3000, b"abc")}, forms)], parent=forms, parents=[flat.file],
+        codecs={(0, 3): "over"})
+    good("child-over-unchanged", "its parent's digest is also that of parent-base: either serves", changed({2: F}, unchanged), parent=unchanged)
+
+    link = good("chain-00", "a chain of 64 parents: chain-64 stands on it", [ram({64: prose(60, 300).ljust(PAGE, b"\0")}, 66)])
+    for depth in range(1, 65):
+        last = patch(link.regions[0].pages[64], 4 * depth, b"%3d." % depth)
+        pages = {**link.regions[0].pages, depth - 1: fill(b"level %d" % depth), 64: last}
+        link = good(f"chain-{depth:02}", "an XOR over an XOR, and a page of its own", [ram(pages, 66)], parent=link, hint=b"",
+                    choose={(0, 64): "xor"})
+    refused("chain-65", Build([ram(link.regions[0].pages, 66)], parent=link, hint=b"").result(), "open", "chain of 65 parents", "limit",
+            ("corrupt",), parents=[link.file, *link.parents])
+    make_parent_mismatches(base_, forms, unchanged, two, three)
+    make_child_records(base_)
+    make_child_blocks(base_)
+
+
+def make_parent_mismatches(base_: Build, forms: Build, unchanged: Build, two: Build, three: Build) -> None:
+    def mismatch(name: str, hint: str, data: bytes, parents: list[str], by: str = "open", code: str = "parent_mismatch",
+                 stream: str = "must") -> None:
+        refused(f"mismatch-{name}", data, by, hint, code, stream=stream, parents=parents)
+
+    own = bytes(Build(changed({2: F}, base_), parent=base_).build().out)
+    other = good("parent-one-page-differs", "parent-base but for one byte", changed({14: fill(prose(34, 99) + b"!")}, base_))
+    mismatch("one-byte", "has the digest", own, [other.file])
+    mismatch("older", "has the digest", bytes(two.out), [base_.file])
+    mismatch("newer", "has the digest", own, [forms.file, base_.file])
+    mismatch("other-guest", "has the digest", own, ["golden-example.vmsnap"])
+    mismatch("grandparent", "has the digest", bytes(three.out), [two.file, base_.file])
+    mismatch("deeper", "has the digest", bytes(two.out), [forms.file, other.file])
+    mismatch("size", "has the digest", own, ["child-grown-zero.vmsnap", base_.file])
+    # Its content is the parent's, but it is as deep as the child.
+    mismatch("depth-same", "is not less than 1", own, [unchanged.file, base_.file])
+    mismatch("itself", "is not less than 1", bytes(unchanged.out), ["mismatch-itself.vmsnap", base_.file])
+    # Two files, each the other's parent by digest; the third has the content of the first, so that there is a chain to offer.
+    end = good("parent-cycle-end", "the content of child-cycle-of-two without a parent", [ram({0: A}, 1)])
+    low = Build([ram({0: B}, 1)], parent=end, depth=1)
+    low.file = "mismatch-cycle-of-two.vmsnap"
+    good("child-cycle-of-two", "its parent's parent is given by its own digest, and is not itself", [ram({0: A}, 1)], parent=low.build(),
+         depth=2, choose={(0, 0): "raw"})
+    mismatch("cycle-of-two", "depth 2 is not less than 1", bytes(low.out), ["child-cycle-of-two.vmsnap", low.file, end.file])
+    # A parent that says it is parent-base, and whose regions are others.
+    false = Build(changed({14: fill(prose(34, 99) + b"?")}, base_), tweaks={"seal": put(digest=base_.digest)}).result()
+    refused("parent-false-digest", false, "check", "snapshot's digest", stream="may")
+    refused("mismatch-false-digest", own, "open", "snapshot's digest", "corrupt", ("parent_mismatch",),
+            parents=["parent-false-digest.vmsnap"])
+    mismatch("grandparent-missing", "has the digest", bytes(two.out), [forms.file])
+
+    # The parent's index is whole, one of its blocks is not.
+    origin = Build(base_items())
+    origin.file = "record-bit-in-body.vmsnap"
+    origin.build()
+    damaged = bytes(Build(changed({4: F}, origin), parent=origin).build().out)
+    refused("parent-damaged", damaged, "read", "body_check does not fit", parents=[origin.file])
+    refused("parent-incomplete", damaged, "open", "no valid trailer", "truncated", parents=["cut-after-record.vmsnap"])
+
+
+def make_child_records(base_: Build) -> None:
+    feature = [(0, 0, "parent")]
+
+    def child(name: str, hint: str, tweaks: dict[str, Tweak] | None = None, by: str = "open", code: str = "corrupt",
+              also: tuple[str, ...] = (), stream: str = "must", items: list[Item] | None = None, **options: Any) -> None:
+        data = Build(changed({2: F}, base_) if items is None else items, parent=base_, tweaks=tweaks, **options).result()
+        refused(name, data, by, hint, code, also, stream, parents=[base_.file])
+
+    def header(name: str, hint: str, **values: Any) -> None:
+        child(f"child-header-{name}", hint, {"header": put(**values)}, also=("unsupported",))
+
+    header("name-other", "under the name 'parents'", table=[(0, 0, b"parents")])
+    header("name-empty", "feature name that is empty", table=[(0, 0, b"")])
+    header("name-missing", "does not fit the feature bits", table=[])
+    header("name-twice", "does not fit the feature bits", table=[(0, 0, b"parent"), (0, 0, b"parent")])
+    header("depth-0", "parent_depth does not fit", parent_depth=0)
+    header("without-feature", "parent_depth does not fit", incompatible=0, table=[])
+    child("child-header-depth-max", "over the limit", {"header": put(parent_depth=65535)}, code="limit", also=("corrupt",))
+    child("child-header-other-feature", "'frobnicate' (incompatible bit 7)", features=[(0, 7, "frobnicate")], code="unsupported")
+    refused("header-feature-name-empty", base({"header": put(compatible=1, table=[(2, 0, b"")])}), "open", "feature name that is empty")
+
+    # PARENT record. What the catalog repeats is as in the record, unless said otherwise.
+    def record(name: str, words: str, by: str = "check", code: str = "corrupt", also: tuple[str, ...] = (), **values: Any) -> None:
+        child(f"parent-record-{name}", words, {"parent": put(**values)}, by, code, also)
+
+    record("hint-slash", "not a file name", "open", hint=b"../base.vmsnap")
+    record("hint-slash-only", "not a file name", "open", hint=b"/")
+    record("hint-zero-byte", "not a file name", "open", hint=b"base\0")
+    record("hint-dot", "not a file name", "open", hint=b".")
+    record("hint-dot-dot", "not a file name", "open", hint=b"..")
+    record("hint-256", "over the limit", "open", "limit", ("corrupt",), hint=b"h" * 256)
+    record("hint-bytes-max", "over the limit", "open", "limit", ("corrupt",), hint_bytes=65535)
+    record("hint-bytes-more", "too short", "open", hint_bytes=len(base_.file) + 1)
+    record("hint-bytes-less", "left over", "open", hint_bytes=len(base_.file) - 1)
+    record("tail", "left over", tail=b"\0")
+    record("body-short", "too short", body=bytes(33))
+    record("body-empty", "too short", body=b"")
+    record("codec", "codec of the head", codec=1)
+    record("region", "region of the head", region=1)
+    record("aux", "aux of the head", aux=1)
+    record("number", "number of the head", number=1)
+    record("body-check", "body_check does not fit", spoil_body_check=1)
+    record("head-check", "head_check does not fit", spoil_head_check=1)
+    record("prior", "prior does not fit", prior=0)
+    record("digest", "has the digest", "open", "parent_mismatch", digest=bytes(32))
+
+    again = {"digest": base_.digest, "hint": base_.file.encode()}
+    child("parent-record-digest-unlike-catalog", "has the digest", {
+        "parent": put(digest=bytes(32)), "catalog": put(parent=pack_parent(again))}, "check", "parent_mismatch", ("corrupt",))
+
+    def twice(b: Build) -> None:
+        b.record("again", PARENT, dict(again))
+    child("parent-record-missing", "PARENT is not the first", by="check", drop=("parent",))
+    child("parent-record-twice", "a second PARENT", by="check", before={"region 0": twice})
+    child("parent-record-in-region", "a second PARENT", by="check", before={"block 0 0": twice})
+    child("parent-record-before-catalog", "between SEAL and CATALOG", by="check", before={"catalog": twice})
+    child("parent-record-after-meta", "PARENT is not the first", by="check", before={
+        "parent": lambda b: void(b.record("m", META, {"pairs": [(b"k", b"v")]}))}, tweaks={
+        "catalog": put(pairs=[(b"k", b"v")])})
+    child("parent-record-after-ancillary", "PARENT is not the first", by="check", before={
+        "parent": lambda b: void(b.record("x", 128, {"body": b""}))})
+    child("parent-record-last", "PARENT is not the first", by="check", drop=("parent",), before={"seal": twice})
+
+    # CATALOG
+    def catalog(name: str, hint: str, body: bytes, by: str = "open", code: str = "corrupt", also: tuple[str, ...] = ()) -> None:
+        child(f"catalog-parent-{name}", hint, {"catalog": put(parent=body)}, by, code, also, "may" if by == "open" else "must")
+
+    catalog("missing", "too short", b"")
+    catalog("short", "too short", pack_parent(again)[:-1])
+    catalog("tail", "left over", pack_parent(again) + b"\0")
+    catalog("twice", "left over", pack_parent(again) * 2)
+    catalog("hint-slash", "not a file name", pack_parent({**again, "hint": b"a/b"}))
+    catalog("hint-other", "does not fit the records", pack_parent({**again, "hint": b"other"}), "check")
+    # A reader that seeks misses the parent, one from front to back finds the catalog wrong.
+    catalog("digest-other", "has the digest", pack_parent({**again, "digest": bytes(32)}), code="parent_mismatch", also=("corrupt",))
+    refused("catalog-parent-without-feature", base({"catalog": put(parent=pack_parent(again))}), "open", "meta_bytes", stream="may")
+    child("catalog-parent-before-metadata", "", code="limit", also=("corrupt",), tweaks={"catalog": lambda f, b: f.update(
+        tail=pack_meta({"pairs": f["pairs"]}), meta_bytes=len(pack_meta({"pairs": f["pairs"]})), pairs=[])}, stream="may",
+        items=[Meta({"vm.name": "child"}), *changed({2: F}, base_)])
+
+    # Digests are those of the content, not of what is stored.
+    stored = Tree({2: F})
+
+    def of_stored(f: Fields, b: Build) -> None:
+        old = f["entries"][0]
+        f["entries"][0] = (*old[:3], stored.at(2, 0))
+    child("child-node-digest-of-stored", "digest in a node", {"node 0 0 0": of_stored}, "check", stream="may")
+    region = base_.regions[0]
+    body = pack_region(base_.records["region 0"].fields)
+    child("child-region-digest-of-stored", "region's digest", {"close 0": put(digest=blake3(
+        body[:8] + struct.pack("<Q", region.size) + body[16:] + stored.at(40, 0)))}, "check", stream="may")
+    child("child-unchanged-digest-of-zero", "region's digest", {"close 1": put(digest=blake3(
+        pack_region(base_.records["region 1"].fields) + zeros(40)))}, "check", stream="may")
+    child("child-seal-digest", "snapshot's digest", {"seal": put(digest=base_.digest)}, "check", stream="may")
+    child("child-block-records", "block_records is 2", {"close 0": put(block_records=2)}, "check")
+    child("child-block-records-zero", "root without block records", {"close 0": put(block_records=0)}, stream="may")
+    child("child-root-without-blocks", "root without block records", {"close 1": put(root_offset=64)}, stream="may")
+    child("child-block-dropped", "block_records is 2", {"node 0 0 0": lambda f, b: void(f["entries"].pop(1))}, "check", drop=("block 0 1",),
+          items=changed({2: F, 4: G}, base_))
+    child("child-node-past-end", "past the region's end", {"node 0 0 0": lambda f, b: f["entries"].update({4: f["entries"][0]})}, "check",
+          stream="may")
+
+
+def make_child_blocks(base_: Build) -> None:
+    """Refused BLOCK records of a child that is otherwise child-all-forms."""
+    kinds = {0: [1, 3, 2, 0], 1: [4, 4, 1, 2], 3: [2, 1, 1]}
+    over, own = IN_PARENT, copy_of(0, 2)
+
+    def block(name: str, hint: str, values: Fields | Tweak, number: int = 0, by: str = "read", stream: str = "must",
+              also: tuple[str, ...] = (), items: list[Item] | None = None, choose: dict[tuple[int, int], Any] | None = None,
+              codecs: dict[tuple[int, int], str] | None = None, header: Fields | None = None) -> None:
+        tweak = put(**values) if isinstance(values, dict) else values
+        data = Build(forms_items(base_) if items is None else items, parent=base_, choose=choose,
+                     codecs={(0, 3): "over"} if codecs is None else codecs,
+                     tweaks={f"block 0 {number}": tweak, "header": put(**(header or {}))}).result()
+        refused(f"child-block-{name}", data, by, hint, also=also, stream=stream, parents=[base_.file])
+
+    nothing: Fields = {"copies": [], "payload": b"", "codec": 0}
+    block("all-same", "same as the parent's has a record", {"kinds": [1, 1, 1, 1], **nothing})
+    block("all-same-last", "same as the parent's has a record", {"kinds": [1, 1, 1], **nothing}, 3)
+    for kind in (5, 15):
+        block(f"kind-{kind}", f"page kind {kind}", {"kinds": [kind, 3, 2, 0]})
+    block("unused-half", "unused half", {"map": b"\x12\x11"}, 3)
+    block("zero-with-payload", "instead of 0", {"kinds": [0] * 4, "payload": b"x", "codec": 0})
+    block("zero-with-codec", "codec without", {"kinds": [0] * 4, "payload": b"", "codec": OVER})
+    block("same-with-payload", "instead of 4096", {"kinds": [1, 1, 2, 0]} | {"payload": F + F, "codec": 0})
+    block("xor-missing", "instead of 8192", {"payload": F, "codec": 0})
+    block("xor-zero", "stored all zero", lambda f, b: f.update(payload=bytes(PAGE) + F, codec=0), by="check", stream="may")
+    block("raw-zero", "stored all zero", lambda f, b: f.update(payload=f["raw"][:PAGE] + bytes(PAGE), codec=0), by="check", stream="may")
+    refused("block-raw-zero", base({"block 0 1": put(payload=ZERO, codec=0)}), "check", "stored all zero", stream="may")
+
+    # Copies
+    def copies(name: str, hint: str, first: int, second: int = own, **options: Any) -> None:
+        block(f"copy-{name}", hint, {"copies": [first, second]}, 1, **options)
+
+    copies("parent-region", "does not have", over | copy_of(3, 0))
+    copies("parent-region-max", "does not have", over | copy_of(65535, 0))
+    copies("parent-page", "does not have", over | copy_of(0, 15))
+    copies("parent-page-max", "does not have", over | copy_of(0, (1 << 40) - 1))
+    copies("parent-page-past-short-region", "does not have", over | copy_of(1, 3))
+    for bit in (56, 62):
+        copies(f"parent-reserved-{bit}", "reserved bits", over | 1 << bit | copy_of(1, 0))
+        copies(f"own-reserved-{bit}", "reserved bits", over | copy_of(1, 0), own | 1 << bit)
+    copies("of-same", "not raw", over | copy_of(1, 0), copy_of(0, 0))
+    copies("of-xor", "not raw", over | copy_of(1, 0), copy_of(0, 1))
+    copies("of-zero", "not raw", over | copy_of(1, 0), copy_of(0, 3))
+    copies("of-parent-copy", "not raw", over | copy_of(1, 0), copy_of(0, 4))
+    copies("not-before", "not before it", over | copy_of(1, 0), copy_of(0, 7))
+    copies("not-before-bit-63-clear", "not before it", copy_of(1, 0))
+    copies("window", "outside the copy window", over | copy_of(1, 0), header={"copy_window": 0}, by="check")
+    block("copy-of-block-without-record", "not raw", {"kinds": [4, 1, 1], "copies": [copy_of(0, 8)], "payload": b"", "codec": 0}, 3)
+    block("copy-two-own-blocks", "more than one other block", {"kinds": [4, 4, 4], "copies": [
+        over | copy_of(0, 0), own, copy_of(0, 7)], "payload": b"", "codec": 0}, 3)
+    block("copy-cut-short", "too short", {"kinds": [4, 1, 1], **nothing}, 3)
+
+    # Codec 3, in block 3: pages raw, same, same
+    def codec(name: str, hint: str, change: Callable[[bytes, bytes], Fields], also: tuple[str, ...] = ()) -> None:
+        block(f"codec-3-{name}", hint, lambda f, b: f.update(change(f["raw"], f["places"])), 3, also=also)
+
+    codec("with-xor", "codec 3 with a page of kind 3", lambda raw, old: {"kinds": [3, 1, 1]})
+    block("codec-3-with-xor-beside", "codec 3 with a page of kind 3", lambda f, b: f.update(
+        codec=OVER, payload=frame_over(f["raw"], f["places"], [1, 2])))
+    codec("empty", "not a zstd frame", lambda raw, old: {"payload": b""})
+    codec("cut", "cut short", lambda raw, old: {"payload": frame_over(raw, old, [0])[:-1]})
+    codec("tail", "after the zstd frame", lambda raw, old: {"payload": frame_over(raw, old, [0]) + b"\0"})
+    codec("not-shorter", "not shorter", lambda raw, old: {
+        "payload": b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", PAGE - 256) + (PAGE << 3 | 1).to_bytes(3, "little") + raw})
+    codec("content-size", "content size", lambda raw, old: {"payload": frame_over(raw + old[:PAGE], old, [0, 0])})
+    codec("dictionary-id", "dictionary id", lambda raw, old: {"payload": patch(frame_over(raw, old, [0]), 4, b"\x61")})
+    codec("checksum", "with a checksum", lambda raw, old: {"payload": patch(frame_over(raw, old, [0]), 4, b"\x64")
+                                                           + struct.pack("<I", xxhash.xxh64_intdigest(raw) & 0xFFFFFFFF)})
+
+    def lone(distance: int) -> bytes:
+        part = zstd_match(b"x", distance, PAGE - 1)
+        return b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", PAGE - 256) + (len(part) << 3 | 2 << 1 | 1).to_bytes(3, "little") + part
+    codec("before-dictionary", "cannot be decoded", lambda raw, old: {"payload": lone(3 * PAGE + 2)})
+    codec("number", "codec 4", lambda raw, old: {"codec": 4}, ("unsupported",))
+    block("codec-2-with-dictionary", "cannot be decoded", {"codec": ZSTD}, 3)
+
+    # Filling of a short last page: page 14 of 100 bytes
+    short = fill(patch(prose(34, 100), 90, b"xy"))
+    for name, wish in (("xor", "xor"), ("raw", "raw")):
+        block(f"filling-{name}", "not filled up", lambda f, b: f.update(payload=f["raw"][:-1] + b"!", codec=0), 3,
+              items=changed({14: short}, base_), choose={(0, 14): wish}, codecs={})
+        data = Build([Region(MEMORY, "pc.ram", base_.regions[0].pages | {14: short}, 14 * PAGE + 100, announced=False)], parent=base_,
+                     choose={(0, 14): wish}, tweaks={"block 0 3": lambda f, b: f.update(payload=f["raw"][:-1] + b"!", codec=0)}).result()
+        refused(f"child-block-filling-{name}-unannounced", data, "read", "not filled up", stream="may", parents=[base_.file])
+    block("filling-codec-3", "not filled up", lambda f, b: f.update(payload=frame_over(short[:-1] + b"!", f["places"], [2])), 3,
+          items=changed({14: short}, base_), codecs={(0, 3): "over"})
+    block("filling-parent-copy", "not filled up", {"kinds": [1, 1, 4], "copies": [over | copy_of(0, 0)], "payload": b"", "codec": 0}, 3,
+          items=changed({14: short}, base_))
+    block("filling-own-copy", "not filled up", {"kinds": [1, 1, 4], "copies": [own], "payload": b"", "codec": 0}, 3,
+          items=changed({2: F, 14: short}, base_))
+    # Where the size is not announced, the parent's page is not cut at it: so one that is cut is not the same.
+    def ends(pages: dict[int, bytes]) -> list[Item]:
+        return [Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 3: B, 4: prose(32), 5: C[:1000], **pages}, 5 * PAGE + 1000, announced=False)]
+
+    def late(name: str, by: str, items: list[Item], **options: Any) -> None:
+        refused(f"child-block-filling-{name}-unannounced", Build(items, parent=base_, **options).result(), by, "not filled up",
+                stream="may", parents=[base_.file])
+    late("same", "check", ends({4: G}), choose={(0, 5): "same"})
+    late("xor-cut", "read", ends({4: G, 5: C[:999] + b"!"}), choose={(0, 5): "xor"}, tweaks={
+        "block 0 1": lambda f, b: f.update(payload=f["raw"][:PAGE + 1000] + bytes(PAGE - 1000), codec=0)})
+    late("codec-3-cut", "read", ends({5: C[:999] + b"!"}), codecs={(0, 1): "over"}, tweaks={
+        "block 0 1": lambda f, b: f.update(payload=frame_over(patch(C, 999, b"!"), f["places"], [1]))})
+    uncut = ends({2: F})
+    uncut[0].pages[5] = C  # so that block 1 has no record
+    late("no-record", "check", uncut, tweaks={"close 0": put(digest=Build(ends({2: F}), parent=base_).build().digests[0])})
+
+    # XOR with what the parent has past the child's end: the bytes there are not the region's, so they are zero, not the parent's.
+    cut = [Region(MEMORY, "pc.ram", {0: A, 1: prose(31), 3: B, 4: fill(patch(prose(32)[:1000], 990, b"0123"))}, 4 * PAGE + 1000)]
+    block("filling-xor-shrunk", "not filled up", lambda f, b: f.update(payload=f["raw"][:1000] + prose(32)[1000:], codec=0), 1,
+          items=list(cut), choose={(0, 4): "xor"}, codecs={})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # SPEC 16: the golden example byte by byte
 
 class Listing:
@@ -1387,6 +2023,129 @@ def digests() -> str:
     return "".join(f"{name:<42}{digest.hex()}\n" for name, digest in rows)
 
 
+def short_head(out: Listing, name: str, prior: str = "prior") -> int:
+    """A record's head in three rows."""
+    fields = struct.unpack_from("<4sBBHIIQ", out.data, out.at)
+    out.take(16, f"magic, type {fields[1]}: {name}, codec {fields[2]}, region {fields[3]}, body_bytes {fields[4]}, aux {fields[5]}")
+    out.take(16, f"number {fields[6]}, body_check")
+    out.take(16, f"{prior}, head_check")
+    return int(fields[4])
+
+
+def golden_child(items: list[Item], codec: str) -> Build:
+    return Build(items, parent=golden_parent(), codec=codec, copy_window=16).build()
+
+
+def child_listing() -> str:
+    build = golden_child(golden_child_items(), "store")
+    out = Listing(build)
+    out.title("header")
+    out.take(8, "magic")
+    for size, name in ((4, "version"), (4, "header_bytes"), (8, "incompatible %: bit 0 is set"), (8, "read_compatible"),
+                       (8, "compatible"), (1, "block_log2"), (1, "page_log2"), (2, "parent_depth"), (4, "copy_window"),
+                       (4, "feature_names"), (4, "zero")):
+        out.number(size, name if "%" in name else f"{name} %")
+    out.take(8, "check = XXH3(bytes 00…37 + bytes 40…6f, 0)")
+    out.take(2, "feature name: word 0, bit 0")
+    out.take(6, "name: parent")
+    out.repeated(40, "filled up")
+    out.title("PARENT")
+    short_head(out, "PARENT", "prior: the header's check")
+    out.take(32, "digest of golden-example")
+    hint = out.number(2, "hint_bytes %")
+    out.take(hint, "hint: golden-example.vmsnap")
+    out.title("REGION 0: pc.ram")
+    short_head(out, "REGION")
+    out.take(46, "as in golden-example")
+    out.title("BLOCK 0 of region 0: pages 0 to 3")
+    short_head(out, "BLOCK")
+    out.take(2, "map: pages 0 … 3 are copy, zero, same, XOR")
+    out.take(8, "copies: page 0 is page 3 of the parent's region 0")
+    out.take(1, "payload: page 3 XOR the parent's page 3")
+    out.repeated(4095, "the bytes in which they do not differ")
+    out.title("BLOCK 1 of region 0: page 4, the last")
+    short_head(out, "BLOCK")
+    out.take(1, "map: page 4 is raw; the unused half is 0")
+    out.repeated(4096, "payload: page 4")
+    out.title("NODE: the root of region 0")
+    short_head(out, "NODE")
+    out.node_body(["block 0", "block 1"])
+    out.title("CLOSE of region 0")
+    short_head(out, "CLOSE")
+    out.close_body("pc.ram")
+    out.title("REGION 1: dev")
+    short_head(out, "REGION")
+    out.take(19, "as in golden-example")
+    out.title("CLOSE of region 1: nothing has changed, so there is no BLOCK and no index")
+    short_head(out, "CLOSE")
+    out.take(20, "root_offset 0, root_bytes 0, root_check 0")
+    out.number(8, "block_records %")
+    out.take(32, "digest of the region dev")
+    out.title("SEAL")
+    short_head(out, "SEAL")
+    out.number(4, "regions %")
+    out.take(32, "digest of the snapshot")
+    out.title("CATALOG")
+    short_head(out, "CATALOG")
+    out.number(4, "regions %")
+    out.number(4, "meta_bytes %")
+    out.take(32, "digest of the snapshot")
+    for name, body in (("pc.ram", 46), ("dev", 19)):
+        out.take(body, f"REGION's body: {name}")
+        out.number(8, "size %")
+        out.take(60, "CLOSE's body")
+    out.take(34 + hint, "PARENT's body")
+    out.title("trailer")
+    out.take(8, "magic")
+    out.number(8, "file_bytes %")
+    out.number(8, "catalog_offset %x")
+    out.number(4, "catalog_bytes %")
+    out.number(4, "zero %")
+    out.take(8, "catalog_check: CATALOG's head_check")
+    out.take(8, "header_check: the header's check")
+    out.number(8, "records %")
+    out.take(8, f"check = XXH3(the 56 bytes before, 0x{len(build.out) - 64:x})")
+    assert out.at == len(build.out)
+    return "\n".join(out.lines) + "\n"
+
+
+def child_digests() -> str:
+    """How the digests of golden-child come about, after those of golden-example."""
+    build = golden_child(golden_child_items(), "store")
+    tree = Tree(build.regions[0].pages)
+    rows = [
+        ("c = BLAKE3(4096 × 43)", hash_page(C)), ("d = BLAKE3(62 + 4095 × 42)", tree.at(0, 3)),
+        ("p = BLAKE3(b + Z(0)), pages 0 and 1", tree.at(1, 0)), ("q = BLAKE3(a + d), pages 2 and 3", tree.at(1, 1)),
+        ("block 0 = BLAKE3(p + q)", tree.at(2, 0)), ("r = BLAKE3(c + Z(0)), pages 4 and 5", tree.at(1, 2)),
+        ("block 1 = BLAKE3(r + Z(1))", tree.at(2, 1)), ("T, likewise: 2^40 pages", tree.at(40, 0)),
+        ("pc.ram = BLAKE3(REGION's body + T)", build.digests[0]), ("dev, as in golden-example", build.digests[1]),
+        ("snapshot = BLAKE3(pc.ram + dev)", build.digest)]
+    return "".join(f"{name:<42}{digest.hex()}\n" for name, digest in rows)
+
+
+def zstd_listing() -> str:
+    """The one BLOCK record of golden-child-zstd."""
+    out = Listing(golden_child(golden_zstd_items(), "over"))
+    out.at = out.data.index(b"vmsr\x02")
+    end = out.at + 48 + struct.unpack_from("<I", out.data, out.at + 8)[0]
+    short_head(out, "BLOCK")
+    out.take(2, "map: pages 0 … 3 are same, same, same, raw")
+    out.take(4, "payload: magic of a zstd frame")
+    out.take(1, "frame: one segment, content size in 2 bytes, no checksum, no dictionary id")
+    out.take(2, "content size 4096 - 256")
+    out.take(3, "zstd block: the last, compressed, 13 bytes")
+    out.take(1, "4 literals, raw")
+    out.take(4, "literals: new!")
+    out.take(1, "1 sequence")
+    out.take(1, "each of the three code tables is a single code:")
+    out.take(1, "literal length 4")
+    out.take(1, "offset code 12: 2^12 + 12 bits - 3")
+    out.take(1, "match length code 47: 2051 + 11 bits")
+    out.take(3, "from the end: 1, the 12 bits 3, the 11 bits 2041: offset 4096, match length 4092")
+    assert out.at == end
+    return "\n".join(out.lines) + "\n"
+
+
 def make_all() -> None:
     make_good()
     make_header()
@@ -1397,6 +2156,7 @@ def make_all() -> None:
     make_nodes()
     make_close()
     make_meta_seal_catalog()
+    make_children()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1438,6 +2198,8 @@ def compare() -> int:
     spec = SPEC.read_text()
     if listing() not in spec or digests() not in spec:
         wrong.append("SPEC.md: section 16 does not hold the listing and the digests of golden-example")
+    if any(part not in spec for part in (child_listing(), child_digests(), zstd_listing())):
+        wrong.append("SPEC.md: section 17 does not hold the listings and the digests of golden-child and golden-child-zstd")
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"{len(VECTORS)} vectors: {len(wrong)} differences")
@@ -1447,10 +2209,10 @@ def compare() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Makes or compares format/vectors/v1.")
     parser.add_argument("--write", action="store_true", help="write the files and the manifest")
-    parser.add_argument("--listing", action="store_true", help="print the listing of golden-example for SPEC 16")
+    parser.add_argument("--listing", action="store_true", help="print the listings for SPEC 16 and 17")
     options = parser.parse_args()
     if options.listing:
-        print(f"{listing()}\n{digests()}", end="")
+        print(listing(), digests(), child_listing(), child_digests(), zstd_listing(), sep="\n", end="")
         return 0
     make_all()
     return write() if options.write else compare()

@@ -8,7 +8,7 @@
 #   OUTDIR/base.raw         booted, services up and loaded; what make-guest.sh takes its picture of
 #   OUTDIR/WORK-minute.raw  about a minute of WORK after the base, its parent
 #   OUTDIR/WORK-seconds.raw some seconds later, with WORK going on; WORK-minute.raw is its parent
-#   OUTDIR/pairs.txt        for each pair the parent, the child, and the pages that changed; after # what all was made from
+#   OUTDIR/pairs.txt        a line for each pair: parent, child, pages that changed; after #: what all was made from
 #
 # WORK is compile (gcc and perl), kv (redis being filled) or sqlite-git (transactions and commits). All three start from
 # the very same base: QEMU saves the stopped guest's devices once, its RAM is base.raw itself, and its disk an overlay

@@ -25,9 +25,13 @@ def pair_row(parent, child):
 
 def table(rows):
     rows = [["# parent", "child", "changed", "of", "%", "zero->data", "data->data", "data->zero"]] + rows
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows)]
+    names = 2
     return [
-        "  ".join(str(cell).ljust(width) if at < 2 else str(cell).rjust(width) for at, (cell, width) in enumerate(zip(row, widths)))
+        "  ".join(
+            str(cell).ljust(width) if column < names else str(cell).rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        )
         for row in rows
     ]
 

@@ -34,7 +34,8 @@ STARTED = time.monotonic()
 
 
 def say(text):
-    print(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {time.monotonic() - STARTED:4.0f} s: {text}", flush=True)
+    program = os.path.basename(sys.argv[0]).removesuffix(".py")
+    print(f"{program}: {time.monotonic() - STARTED:4.0f} s: {text}", flush=True)
 
 
 class Failure(Exception):

@@ -17,15 +17,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::memcpy(&record.number, data + 8, sizeof record.number);
   const std::span body(reinterpret_cast<const std::byte*>(data) + 16, size - 16);
   record.body_bytes = static_cast<std::uint32_t>(body.size());
+  if ((data[7] & 1) != 0) header.set_parent_depth(1);
   const auto view = parse_block(record, body, header);
   if (!view) return 0;
   demand(view->pages() == record.aux && view->stored_pages() + view->copy_count() <= view->pages(), "counts that do not fit");
   Bytes out(std::size_t{view->pages()} * kPage, std::byte{0xEE});
   Scratch scratch;
   std::vector<PendingCopy> pending;
-  if (!decode_block(record, *view, header, out, false, scratch, pending)) return 0;
+  if (!decode_block(record, *view, header, out, view->needs_parent() ? Target::kParent : Target::kAnything, scratch, pending)) return 0;
   demand(pending.size() <= view->copy_count(), "more copies than the block has");
-  demand(pending.empty() || view->source_block().has_value(), "copies from no block");
+  const bool own = std::any_of(pending.begin(), pending.end(), [](const PendingCopy& copy) { return !copy.source.of_parent; });
+  demand(!own || view->source_block().has_value(), "copies from no block");
   for (std::uint32_t page = 0; page < view->pages(); ++page) {
     const auto bytes = std::span(out).subspan(std::size_t{page} * kPage, kPage);
     demand(view->kind(page) != wire::kZero || std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; }), "a zero page that is not");

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -130,6 +131,41 @@ struct Vector {
   std::vector<std::byte> bytes;
 };
 
+/// The parents of a vector, open: the last of its list first.
+class Ancestors {
+ public:
+  explicit Ancestors(const json& entry) {
+    if (!entry.contains("parents")) return;
+    const json& list = entry.at("parents");
+    for (auto name = list.rbegin(); name != list.rend(); ++name) {
+      files_.push_back(load(folder() + name->get<std::string>()));
+      sources_.push_back(snap::memory_source(files_.back()));
+      auto opened = snap::Reader::open(*sources_.back(), {.parent = nearest()});
+      if (!opened) {
+        error_ = opened.error();
+        return;
+      }
+      readers_.push_back(std::move(*opened));
+    }
+  }
+
+  /// Why one of them cannot be opened; code kOk where all can.
+  const snap::Error& error() const { return error_; }
+  snap::Reader* nearest() const { return readers_.empty() ? nullptr : readers_.back().get(); }
+  snap::FindParent finder() const {
+    return [this](const snap::ParentRef&) -> snap::Result<snap::Reader*> {
+      if (nearest() == nullptr) return snap::Error{.code = Code::kParentMismatch, .what = "there is none"};
+      return nearest();
+    };
+  }
+
+ private:
+  std::deque<std::vector<std::byte>> files_;
+  std::vector<std::unique_ptr<snap::RandomSource>> sources_;
+  std::vector<std::unique_ptr<snap::Reader>> readers_;
+  snap::Error error_;
+};
+
 template <typename Body>
 void each(const char* expected, Body body) {
   ASSERT_FALSE(vectors().empty());
@@ -206,7 +242,9 @@ snap::Result<void> read_region(snap::Reader& reader, std::size_t region, Pages& 
 }
 
 void expect_by_seeking(const json& entry, snap::RandomSource& source, std::size_t cache_bytes, std::size_t step) {
-  const auto opened = snap::Reader::open(source, {.cache_bytes = cache_bytes});
+  const Ancestors ancestors(entry);
+  ASSERT_EQ(ancestors.error().code, Code::kOk) << explain(ancestors.error());
+  const auto opened = snap::Reader::open(source, {.cache_bytes = cache_bytes, .parent = ancestors.nearest()});
   ASSERT_TRUE(opened) << explain(opened.error());
   snap::Reader& reader = **opened;
   EXPECT_EQ(snap::to_hex(reader.digest()), entry.at("digest").get<std::string>());
@@ -259,7 +297,8 @@ class Collector : public snap::StreamVisitor {
 
 bool allowed(const json& entry, Code code) {
   static const std::map<std::string, Code> kNames = {
-      {"truncated", Code::kTruncated}, {"corrupt", Code::kCorrupt}, {"unsupported", Code::kUnsupported}, {"limit", Code::kLimit}};
+      {"truncated", Code::kTruncated}, {"corrupt", Code::kCorrupt}, {"unsupported", Code::kUnsupported}, {"limit", Code::kLimit},
+      {"parent_mismatch", Code::kParentMismatch}};
   if (kNames.at(entry.at("code")) == code) return true;
   if (!entry.contains("also")) return false;
   return std::any_of(entry.at("also").begin(), entry.at("also").end(),
@@ -297,7 +336,8 @@ TEST(Vectors, GoodOnesBySeekingInSmallStepsWithoutCache) {
 TEST(Vectors, GoodOnesRestored) {
   each("ok", [](const Vector& vector) {
     const auto source = snap::memory_source(vector.bytes);
-    const auto opened = snap::Reader::open(*source);
+    const Ancestors ancestors(vector.entry);
+    const auto opened = snap::Reader::open(*source, {.parent = ancestors.nearest()});
     ASSERT_TRUE(opened) << explain(opened.error());
     for (std::size_t i = 0; i < (*opened)->regions().size(); ++i) {
       const json& region = vector.entry.at("regions").at(i);
@@ -315,7 +355,8 @@ TEST(Vectors, GoodOnesFrontToBack) {
     const auto source = snap::memory_source(vector.bytes);
     const auto stream = snap::range_stream(*source, 0, vector.bytes.size());
     Collector collector;
-    const auto result = snap::read_stream(*stream, collector);
+    const Ancestors ancestors(vector.entry);
+    const auto result = snap::read_stream(*stream, collector, ancestors.finder());
     ASSERT_TRUE(result) << explain(result.error());
     EXPECT_EQ(snap::to_hex(result->digest), vector.entry.at("digest").get<std::string>());
     EXPECT_EQ(result->metadata, vector.entry.at("metadata").get<snap::Metadata>());
@@ -334,14 +375,28 @@ TEST(Vectors, GoodOnesFrontToBack) {
 TEST(Vectors, GoodOnesAreClean) {
   each("ok", [](const Vector& vector) {
     const auto source = snap::memory_source(vector.bytes);
-    const auto report = snap::check(*source);
+    const Ancestors ancestors(vector.entry);
+    const auto report = snap::check(*source, {.parent = ancestors.nearest()});
     ASSERT_TRUE(report) << explain(report.error());
     EXPECT_TRUE(report->clean()) << (report->damages.empty() ? "" : explain(report->damages.front().error));
     EXPECT_TRUE(report->complete);
+    EXPECT_TRUE(report->content_compared);
     EXPECT_TRUE(report->lost.empty());
     EXPECT_EQ(report->file_bytes, vector.bytes.size());
     EXPECT_EQ(snap::to_hex(report->digest), vector.entry.at("digest").get<std::string>());
     EXPECT_EQ(report->regions.size(), vector.entry.at("regions").size());
+  });
+}
+
+TEST(Vectors, GoodChildrenAreCleanAsFarAsCanBeToldWithoutTheirParents) {
+  each("ok", [](const Vector& vector) {
+    if (!vector.entry.contains("parents")) return;
+    const auto source = snap::memory_source(vector.bytes);
+    const auto report = snap::check(*source);
+    ASSERT_TRUE(report) << explain(report.error());
+    EXPECT_TRUE(report->clean()) << (report->damages.empty() ? "" : explain(report->damages.front().error));
+    EXPECT_TRUE(report->parent.has_value());
+    EXPECT_EQ(snap::to_hex(report->digest), vector.entry.at("digest").get<std::string>());
   });
 }
 
@@ -350,7 +405,13 @@ TEST(Vectors, RefusedOnesBySeeking) {
     const std::string by = vector.entry.at("refused_by");
     const std::string hint = vector.entry.at("hint");
     const auto source = snap::memory_source(vector.bytes);
-    const auto opened = snap::Reader::open(*source);
+    const Ancestors ancestors(vector.entry);
+    if (ancestors.error().code != Code::kOk) {
+      EXPECT_EQ(by, "open");
+      EXPECT_TRUE(allowed(vector.entry, ancestors.error().code)) << explain(ancestors.error()) << "; expected: " << hint;
+      return;
+    }
+    const auto opened = snap::Reader::open(*source, {.parent = ancestors.nearest()});
     if (!opened) {
       EXPECT_TRUE(allowed(vector.entry, opened.error().code)) << explain(opened.error()) << "; expected: " << hint;
       return;
@@ -376,7 +437,9 @@ TEST(Vectors, RefusedOnesFrontToBack) {
     const auto source = snap::memory_source(vector.bytes);
     const auto stream = snap::range_stream(*source, 0, vector.bytes.size());
     Collector collector;
-    const auto result = snap::read_stream(*stream, collector);
+    const Ancestors ancestors(vector.entry);
+    if (ancestors.error().code != Code::kOk) return;  // seen by seeking
+    const auto result = snap::read_stream(*stream, collector, ancestors.finder());
     if (result) {
       EXPECT_NE(vector.entry.at("stream").get<std::string>(), "must") << "accepted; expected: " << hint;
     } else {
@@ -389,7 +452,9 @@ TEST(Vectors, RefusedOnesAreNotClean) {
   each("refused", [](const Vector& vector) {
     const std::string hint = vector.entry.at("hint");
     const auto source = snap::memory_source(vector.bytes);
-    const auto report = snap::check(*source);
+    const Ancestors ancestors(vector.entry);
+    if (ancestors.error().code != Code::kOk) return;  // seen by seeking
+    const auto report = snap::check(*source, {.parent = ancestors.nearest()});
     if (!report) {
       EXPECT_TRUE(allowed(vector.entry, report.error().code)) << explain(report.error()) << "; expected: " << hint;
       return;

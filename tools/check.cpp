@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "chain.h"
 #include "commands.h"
 #include "open.h"
 #include "progress.h"
@@ -25,6 +27,7 @@ using Json = nlohmann::ordered_json;
 
 struct CheckArgs {
   std::vector<std::string> files;
+  ParentPlaces parents;
   std::string output = "human";
   unsigned threads = 0;
   bool repair = false, quiet = false;
@@ -90,16 +93,43 @@ Json lost_json(const CheckReport& report, const LostRange& range) {
   return json;
 }
 
-Json report_json(const std::string& file, const CheckReport& report, bool repaired) {
+/// The parents of a file being checked, as far as they are to be had.
+class CheckedParents {
+ public:
+  CheckedParents(Input& input, const ParentPlaces& places) : chain_(places) {
+    const auto info = read_parent_info(input.source());
+    if (!info || !info->parent) return;  // what is wrong with it the check will tell
+    try {
+      nearest_ = &chain_.open(*info->parent, info->depth, input.name(), input.directory());
+    } catch (const Failure& failure) {
+      if (failure.status > 128) throw;
+      lacking_ = failure;
+    }
+  }
+  Reader* nearest() { return nearest_; }
+  const Chain& chain() const { return chain_; }
+  /// Why there is none, where there should be.
+  const std::optional<Failure>& lacking() const { return lacking_; }
+
+ private:
+  Chain chain_;
+  Reader* nearest_ = nullptr;
+  std::optional<Failure> lacking_;
+};
+
+Json report_json(const std::string& file, const CheckReport& report, const Chain& chain, bool repaired) {
   Json json{{"file", file}, {"status", status_name(status_of(report), repaired)}, {"file_bytes", report.file_bytes}};
   json["blocks_checked"] = report.blocks_checked;
   json["digest"] = report.lost_bytes == 0 ? Json(to_hex(report.digest)) : Json(nullptr);
+  json["parent_digest"] = report.parent ? Json(to_hex(report.parent->digest)) : Json(nullptr);
+  json["content_compared"] = report.content_compared;
   json["complete"] = report.complete;
   json["repairable"] = report.repairable;
   json["damage_count"] = report.damage_count;
   json["damages"] = Json::array();
   for (const Damage& each : report.damages) {
-    json["damages"].push_back({{"kind", damage_name(each.kind)},
+    json["damages"].push_back({{"file", chain.name_of(each.error, file)},
+                               {"kind", damage_name(each.kind)},
                                {"code", code_name(each.error.code)},
                                {"offset", each.error.file_offset},
                                {"cause", each.error.what},
@@ -116,16 +146,18 @@ std::string plural(std::uint64_t count, const char* noun) { return fmt::format("
 std::string summary(const CheckReport& report, bool repaired) {
   const char* status = status_name(status_of(report), repaired);
   if (report.clean())
-    return fmt::format("{}: {}, {}", status, plural(report.blocks_checked, "block"), human_bytes(report.file_bytes));
+    return fmt::format("{}: {}, {}{}", status, plural(report.blocks_checked, "block"), human_bytes(report.file_bytes),
+                       report.content_compared ? "" : "; the content was not compared with its digests, for want of the parent");
   const std::string lost = report.lost_bytes == 0 ? "nothing" : human_bytes(report.lost_bytes);
   const char* outlook = repaired ? "" : report.repairable ? "; --repair mends it" : "; it cannot be repaired";
   return fmt::format("{}: {}, {} lost{}", status, plural(report.damage_count, "fault"), lost, outlook);
 }
 
-std::string report_text(const std::string& file, const CheckReport& report, bool repaired, bool quiet) {
+std::string report_text(const std::string& file, const CheckReport& report, const Chain& chain, bool repaired, bool quiet) {
   std::string text;
   for (const Damage& each : report.damages) {
-    text += fmt::format("{}: {}: {}\n", file, damage_name(each.kind), describe(each.error));
+    const std::string whose = each.error.ancestor == 0 ? "" : chain.name_of(each.error, file) + ": ";
+    text += fmt::format("{}: {}: {}{}\n", file, damage_name(each.kind), whose, describe(each.error));
   }
   if (report.damage_count > report.damages.size()) {
     text += fmt::format("{}: {} more faults\n", file, report.damage_count - report.damages.size());
@@ -140,24 +172,24 @@ std::string report_text(const std::string& file, const CheckReport& report, bool
   return text + fmt::format("{}: {}\n", file, summary(report, repaired));
 }
 
-CheckReport check_source(RandomSource& source, Input& input, const CheckArgs& args) {
+CheckReport check_source(RandomSource& source, Input& input, Reader* parent, const CheckArgs& args) {
   Tally tally;
   tally.total = input.size();
   const Progress progress(want_progress(false, args.quiet), tally);
-  auto report = check(source, {.threads = args.threads, .progress = &tally.done, .cancel = &cancel_flag()});
+  auto report = check(source, {.parent = parent, .threads = args.threads, .progress = &tally.done, .cancel = &cancel_flag()});
   if (!report) input.fail(report.error());
   if (cancelled()) fail(input.name(), Error{.code = Code::kCancelled});
   return std::move(*report);
 }
 
 /// Beside the damaged file, checked, and only then in its place, with its mode and, where that is allowed, its owner.
-void repair_file(Input& input, const CheckArgs& args) {
+void repair_file(Input& input, Reader* parent, const CheckArgs& args) {
   const auto file = must(AtomicFile::create(followed(input.name()).c_str()), input.name());
   GuardedSink sink(file->fd());
-  const auto repaired = repair(input.source(), sink, {.threads = args.threads, .cancel = &cancel_flag()});
+  const auto repaired = repair(input.source(), sink, {.parent = parent, .threads = args.threads, .cancel = &cancel_flag()});
   if (!repaired) input.fail(repaired.error());
   GuardedSource again(file_source(file->fd()));
-  if (!check_source(again, input, args).clean()) {
+  if (!check_source(again, input, parent, args).clean()) {
     throw Failure{kExitDamaged, fmt::format("{}: the repaired file has faults as well; nothing was changed", input.name())};
   }
   [[maybe_unused]] const int owner_kept = ::fchown(file->fd(), input.status().st_uid, input.status().st_gid);
@@ -168,15 +200,19 @@ void repair_file(Input& input, const CheckArgs& args) {
 int check_file(const std::string& path, const CheckArgs& args, Json& all) {
   Input input(path, Format::kVmsnap);
   if (args.repair && !S_ISREG(input.status().st_mode)) fail_usage(fmt::format("{}: --repair needs a regular file", input.name()));
-  const CheckReport report = check_source(input.source(), input, args);
+  CheckedParents parents(input, args.parents);
+  const CheckReport report = check_source(input.source(), input, parents.nearest(), args);
   const bool repaired = args.repair && !report.clean() && report.repairable;
-  if (repaired) repair_file(input, args);
+  if (repaired) repair_file(input, parents.nearest(), args);
   if (args.as_json()) {
-    all.push_back(report_json(input.name(), report, repaired));
+    all.push_back(report_json(input.name(), report, parents.chain(), repaired));
   } else {
-    print(report_text(input.name(), report, repaired, args.quiet));
+    print(report_text(input.name(), report, parents.chain(), repaired, args.quiet));
   }
-  return repaired ? kExitOk : status_of(report);
+  const int status = repaired ? kExitOk : status_of(report);
+  if (!parents.lacking()) return status;
+  say(parents.lacking()->message);
+  return std::max(status, parents.lacking()->status);
 }
 
 int check_all(const CheckArgs& args) {
@@ -205,6 +241,7 @@ Command add_check(Options& options) {
   auto args = std::make_shared<CheckArgs>();
   options.flag("--repair", args->repair,
                "Make a lost or damaged index or trailer again; the old file stays unless that succeeds");
+  options.parents(args->parents);
   options.output(args->output);
   options.threads(args->threads);
   options.flag("-q", args->quiet, "No progress, nothing about clean files");

@@ -23,6 +23,7 @@ constexpr std::size_t kChunkBytes = 4u << 20;
 
 struct CompareArgs {
   std::string a, b, region;
+  ParentPlaces parents;
   unsigned threads = 0;
   bool progress = false, quiet = false;
 };
@@ -31,7 +32,7 @@ struct CompareArgs {
 class Side {
  public:
   Side(const std::string& path, const CompareArgs& args, Tally& tally) : input_(path) {
-    if (!raw()) snapshot_.emplace(input_, IngestOptions{.threads = args.threads}, tally);
+    if (!raw()) snapshot_.emplace(input_, IngestOptions{.threads = args.threads, .parents = args.parents}, tally);
     tally.done = tally.total = 0;
   }
   bool raw() const { return input_.format() == Format::kRaw; }
@@ -39,10 +40,15 @@ class Side {
   const std::string& name() const { return input_.name(); }
   Reader& reader() { return snapshot_->reader(); }
 
+  [[noreturn]] void fail(const Error& error) {
+    if (snapshot_) snapshot_->fail(error);
+    input_.fail(error);
+  }
+
   std::uint64_t size(std::size_t region) { return raw() ? input_.size() : reader().regions()[region].size; }
   void read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) {
     const Result<void> done = raw() ? read_raw(offset, out) : reader().read(region, offset, out);
-    if (!done) input_.fail(done.error());
+    if (!done) fail(done.error());
   }
 
  private:
@@ -82,7 +88,7 @@ std::optional<std::uint64_t> differing_byte(const Pair& pair, std::uint64_t offs
 
 template <typename T>
 T from(Result<T> result, Side& side) {
-  if (!result) side.input().fail(result.error());
+  if (!result) side.fail(result.error());
   return std::move(*result);
 }
 
@@ -181,6 +187,7 @@ int compare(const CompareArgs& args) {
 Command add_compare(Options& options) {
   auto args = std::make_shared<CompareArgs>();
   options.text("--region", args->region, "NAME", "Which region a raw file is compared with; the main memory by default");
+  options.parents(args->parents);
   options.threads(args->threads);
   options.flag("-p", args->progress, "Show progress even where stderr is not a terminal");
   options.flag("-q", args->quiet, "Only the exit status: 0 same, 1 different, more than 1 an error");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "commands.h"
 #include "emit.h"
 #include "ingest.h"
+#include "new_parent.h"
 #include "open.h"
 #include "progress.h"
 #include "signals.h"
@@ -22,7 +24,8 @@ constexpr std::uint64_t kMinBlock = 16u << 10, kMaxBlock = 4u << 20;  // SPEC 15
 
 struct ConvertArgs {
   std::string input_format, output_format = "vmsnap";
-  std::string snapshot, region, name;
+  std::string snapshot, region, name, parent;
+  ParentPlaces parents;
   std::vector<std::string> writer_options;
   unsigned threads = 0;
   bool progress = false, quiet = false, lossless = false;
@@ -51,6 +54,18 @@ void set_codec(WriterOptions& options, std::string_view value) {
   fail_usage(fmt::format("codec={}: lz4, zstd and store are known", value));
 }
 
+void set_delta(WriterOptions& options, std::string_view value) {
+  static constexpr std::pair<std::string_view, DeltaForm> kForms[] = {
+      {"auto", DeltaForm::kAuto}, {"raw", DeltaForm::kRaw}, {"xor", DeltaForm::kXor}, {"dictionary", DeltaForm::kDictionary}};
+  for (const auto& [name, form] : kForms) {
+    if (value == name) {
+      options.delta = form;
+      return;
+    }
+  }
+  fail_usage(fmt::format("delta={}: auto, raw, xor and dictionary are known", value));
+}
+
 void set_option(WriterOptions& options, std::string_view item) {
   const auto equals = item.find('=');
   const std::string_view key = item.substr(0, equals);
@@ -66,8 +81,10 @@ void set_option(WriterOptions& options, std::string_view item) {
   } else if (key == "level") {
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.level);
     if (error != std::errc{} || end != value.data() + value.size()) fail_usage(fmt::format("level={}: not a number", value));
+  } else if (key == "delta") {
+    set_delta(options, value);
   } else {
-    fail_usage(fmt::format("-o {}: block_size=, codec= and level= are known", item));
+    fail_usage(fmt::format("-o {}: block_size=, codec=, level= and delta= are known", item));
   }
 }
 
@@ -103,13 +120,27 @@ void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   if (!args.snapshot.empty() && from != Format::kQcow2) fail_usage("-l chooses a snapshot of a qcow2 image" + is);
   if (args.lossless && !vm_state) fail_usage("--lossless is for qcow2 and vmstate inputs" + is);
   if (!args.name.empty() && from != Format::kRaw) fail_usage("--name names the region of a raw input" + is);
+  if (!args.parent.empty() && to != Format::kVmsnap) fail_usage("-B goes with -O vmsnap");
   if (!args.region.empty() && to != Format::kRaw) fail_usage("--region goes with -O raw");
   if (!args.writer_options.empty() && to != Format::kVmsnap) fail_usage("-o goes with -O vmsnap");
   if (to == Format::kQcow2) fail_usage("-O qcow2: vmsnap reads qcow2 images but does not write them");
 }
 
+bool chooses_block_size(const ConvertArgs& args) {
+  return std::any_of(args.writer_options.begin(), args.writer_options.end(),
+                     [](const std::string& list) { return list.starts_with("block_size=") || list.find(",block_size=") != list.npos; });
+}
+
 Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
-  const auto taken = ingest(input, output.sink(), writer_options(args), options, tally);
+  WriterOptions how = writer_options(args);
+  std::optional<NewParent> parent;
+  if (!args.parent.empty()) {
+    parent.emplace(args.parent, args.parents, args.threads, tally);
+    parent->refuse_as_output(args.destination);
+    parent->set(how, chooses_block_size(args));
+  }
+  const auto taken = ingest(input, output.sink(), how, options, tally);
+  if (!taken && parent && taken.error().ancestor != 0) parent->fail(taken.error());
   if (!taken) fail_between(taken.error(), input, output);
   return {.in = *taken, .out = output.sink().taken_bytes()};
 }
@@ -117,13 +148,14 @@ Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const I
 Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
   if (input.format() == Format::kVmsnap && !input.seekable()) {
     input.stream().count_in(tally.done);
-    const auto bytes = emit_raw_stream(input, args.region, output);
+    const auto bytes = emit_raw_stream(input, args.region, args.parents, output);
     if (!bytes) fail_between(bytes.error(), input, output);
     return {.in = input.stream().taken_bytes(), .out = *bytes};
   }
   Snapshot snapshot(input, options, tally);
   const auto regions = choose_regions(snapshot.reader(), args.region, input.name());
   const auto bytes = emit_raw(snapshot.reader(), regions, output, args.threads, tally);
+  if (!bytes && bytes.error().ancestor != 0) snapshot.fail(bytes.error());
   if (!bytes) fail_between(bytes.error(), input, output);
   return {.in = input.size(), .out = *bytes};
 }
@@ -131,6 +163,7 @@ Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const Inge
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
   Snapshot snapshot(input, options, tally);
   const auto exported = export_vmstate(snapshot.reader(), output.sink(), &cancel_flag());
+  if (!exported && exported.error().ancestor != 0) snapshot.fail(exported.error());
   if (!exported) fail_between(exported.error(), input, output);
   const bool differs = exported->digest_known && !exported->identical;
   const char* note = differs                  ? "differs from the VM state that was imported"
@@ -147,7 +180,7 @@ int convert(const ConvertArgs& args) {
   Input input(args.source, from);
   refuse_misplaced(args, input, to);
   Output output(args.destination, input);
-  IngestOptions options{.snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads};
+  IngestOptions options{.snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .parents = args.parents};
   if (!args.name.empty()) options.region_name = args.name;
 
   Tally tally;
@@ -171,8 +204,10 @@ Command add_convert(Options& options) {
   options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate; detected where not given");
   options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate");
   options.text("-l", args->snapshot, "SNAPSHOT", "ID or name of the snapshot in a qcow2 image");
+  options.text("-B", args->parent, "PARENT", "Write DST as a difference against this snapshot");
+  options.parents(args->parents);
   options.texts("-o", args->writer_options, "KEY=VALUE,...",
-                "For a vmsnap DST: block_size=16K...4M, codec=zstd|lz4|store, level=N");
+                "For a vmsnap DST: block_size=16K...4M, codec=zstd|lz4|store, level=N, delta=auto|raw|xor|dictionary");
   options.threads(args->threads);
   options.flag("-p", args->progress, "Show progress even where stderr is not a terminal");
   options.flag("-q", args->quiet, "No progress, no summary");

@@ -135,9 +135,11 @@ Result<std::uint64_t> emit_raw(Reader& reader, const std::vector<std::size_t>& r
   return total;
 }
 
-Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, Output& output) {
+Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& places, Output& output) {
   RawVisitor visitor(wanted, output);
-  const Result<StreamResult> result = read_stream(input.stream(), visitor);
+  StreamParents parents(input, places);
+  const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
+  if (!result) parents.fail_if_theirs(result.error());
   if (!result) return result.error();
   if (!visitor.found()) return Error{.code = Code::kNotFound, .what = "the stream has no such region"};
   // What was skipped at the end is not yet part of the file's size.

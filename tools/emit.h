@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "chain.h"
 #include "open.h"
 #include "progress.h"
 #include "snap/reader.h"
@@ -20,6 +21,6 @@ Result<std::uint64_t> emit_raw(Reader& reader, const std::vector<std::size_t>& r
                                Tally& tally);
 
 /// The same in one pass over a snapshot that comes through a pipe.
-Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, Output& output);
+Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& parents, Output& output);
 
 }  // namespace snap::tool

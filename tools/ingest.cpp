@@ -11,7 +11,6 @@ namespace snap::tool {
 namespace {
 
 constexpr std::uint64_t kSliceBytes = 64u << 20;
-constexpr std::size_t kCacheBytes = 32u << 20;
 constexpr Error kOtherContent{.code = Code::kCorrupt, .what = "the content does not give the digest recorded"};
 
 /// A region of a snapshot as a file, so that the writer's workers decode what they compress.
@@ -54,10 +53,7 @@ Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
   return writer.taken_bytes();
 }
 
-Result<std::uint64_t> copy_snapshot(Input& input, std::unique_ptr<Writer> writer, Tally& tally) {
-  const auto opened = Reader::open(input.source(), {.cache_bytes = kCacheBytes});
-  if (!opened) return opened.error();
-  Reader& reader = **opened;
+Result<std::uint64_t> copy_snapshot(Reader& reader, std::unique_ptr<Writer> writer, Tally& tally) {
   std::vector<RegionSource> sources;
   for (std::size_t region = 0; region < reader.regions().size(); ++region) sources.emplace_back(reader, region);
   // After an error the writer's workers may still be reading: it goes before what they read from.
@@ -103,9 +99,11 @@ class CopyVisitor final : public StreamVisitor {
   std::uint64_t at_ = 0;
 };
 
-Result<std::uint64_t> copy_stream(Input& input, Writer& writer) {
+Result<std::uint64_t> copy_stream(Input& input, const IngestOptions& options, Writer& writer) {
   CopyVisitor visitor(writer);
-  const Result<StreamResult> result = read_stream(input.stream(), visitor);
+  StreamParents parents(input, options.parents);
+  const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
+  if (!result) parents.fail_if_theirs(result.error());
   if (!result) return result.error();
   for (const auto& [key, value] : result->metadata) {
     if (const auto set = writer.set_metadata(key, value); !set) return set.error();
@@ -152,22 +150,35 @@ Result<void> import_foreign(Input& input, Writer& writer, const IngestOptions& o
 Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
   auto created = Writer::create(sink, how);
   if (!created) return created.error();
-  if (input.format() == Format::kVmsnap && input.seekable()) return copy_snapshot(input, std::move(*created), tally);
+  if (input.format() == Format::kVmsnap && input.seekable()) {
+    OpenSnapshot opened(input, options.parents);
+    const auto copied = copy_snapshot(opened.reader(), std::move(*created), tally);
+    if (!copied && copied.error().ancestor != 0) opened.fail(copied.error());
+    return copied;
+  }
   Writer& writer = **created;
   if (input.format() == Format::kVmsnap) {
     input.stream().count_in(tally.done);
-    return copy_stream(input, writer);
+    return copy_stream(input, options, writer);
   }
   if (const auto imported = import_foreign(input, writer, options, tally); !imported) return imported.error();
   return finish(writer, nullptr);
 }
 
-Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) {
-  const bool foreign = input.format() != Format::kVmsnap;
-  if (foreign) make_temporary(input, options, tally);
-  auto opened = Reader::open(foreign ? *source_ : input.source());
+Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) : input_(input) {
+  if (input.format() == Format::kVmsnap) {
+    opened_ = std::make_unique<OpenSnapshot>(input, options.parents);
+    return;
+  }
+  make_temporary(input, options, tally);
+  auto opened = Reader::open(*source_);
   if (!opened) input.fail(opened.error());
   reader_ = std::move(*opened);
+}
+
+void Snapshot::fail(const Error& error) {
+  if (opened_) opened_->fail(error);
+  input_.fail(error);
 }
 
 void Snapshot::make_temporary(Input& input, const IngestOptions& options, Tally& tally) {
@@ -176,7 +187,7 @@ void Snapshot::make_temporary(Input& input, const IngestOptions& options, Tally&
   const WriterOptions how{
       .codec = Codec::kLz4, .dedup = false, .threads = options.threads, .spool_dir_fd = temporary_directory()};
   if (const auto done = ingest(input, sink, how, options, tally); !done) {
-    if (done.error().code == Code::kIo && !input.failed()) fail("temporary file", done.error());
+    if (done.error().code == Code::kIo && !input.failed()) tool::fail("temporary file", done.error());
     input.fail(done.error());
   }
   tally.done = 0;

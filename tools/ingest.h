@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "chain.h"
 #include "open.h"
 #include "progress.h"
 #include "snap/reader.h"
@@ -17,6 +18,7 @@ struct IngestOptions {
   std::string region_name = "ram";  ///< of raw memory
   bool lossless = false;
   unsigned threads = 1;
+  ParentPlaces parents{};  ///< for a snapshot that is a difference
 };
 
 /// Makes a snapshot of all that `input` holds; answers how many bytes that is.
@@ -26,11 +28,15 @@ Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& 
 class Snapshot {
  public:
   Snapshot(Input& input, const IngestOptions& options, Tally& tally);
-  Reader& reader() { return *reader_; }
+  Reader& reader() { return opened_ ? opened_->reader() : *reader_; }
+  /// Ends the command with an error of what is read.
+  [[noreturn]] void fail(const Error& error);
 
  private:
   void make_temporary(Input& input, const IngestOptions& options, Tally& tally);
 
+  Input& input_;
+  std::unique_ptr<OpenSnapshot> opened_;
   Fd temporary_;
   std::unique_ptr<GuardedSource> source_;
   std::unique_ptr<Reader> reader_;

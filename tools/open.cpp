@@ -28,6 +28,11 @@ std::string temporary_path() {
   return chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
 }
 
+std::string directory_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
 bool is_fifo_or_device_name(const std::string& path) { return path.starts_with("/dev/") || path.starts_with("/proc/"); }
 
 bool is_stdout(const struct stat& status) {
@@ -75,6 +80,7 @@ Input::Input(const std::string& path, std::optional<Format> format) : name_(path
   const bool at_random = S_ISREG(status_.st_mode) || S_ISBLK(status_.st_mode);
   if (at_random && ::lseek(fd_.get(), 0, SEEK_CUR) == 0) {
     source_ = std::make_unique<GuardedSource>(file_source(fd_.get()));
+    if (path != "-") directory_ = directory_of(path);
   } else {
     stream_ = std::make_unique<GuardedStream>(fd_.get());
   }

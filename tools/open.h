@@ -41,8 +41,11 @@ class Input {
  public:
   /// "-" is stdin. Without a format the first bytes tell it.
   explicit Input(const std::string& path, std::optional<Format> format = std::nullopt);
+  Input(Input&&) = default;
 
   const std::string& name() const { return name_; }
+  /// Where the file lies; empty for a stream.
+  const std::string& directory() const { return directory_; }
   Format format() const { return format_; }
   /// A file or block device, not a pipe.
   bool seekable() const { return source_ != nullptr; }
@@ -61,6 +64,7 @@ class Input {
   void detect();
 
   std::string name_;
+  std::string directory_;
   Fd fd_;
   struct stat status_ {};
   Format format_ = Format::kRaw;

@@ -50,6 +50,10 @@ void Options::texts(const char* name, std::vector<std::string>& values, const ch
   app_.add_option(name, values, help)->option_text(placeholder)->allow_extra_args(false)->transform(unmarked());
 }
 
+void Options::parents(std::vector<std::string>& places) {
+  texts("--parent", places, "FILE|DIR", "For a snapshot that is a difference: a parent, or a directory of parents; beside it is looked too");
+}
+
 void Options::threads(unsigned& value) {
   value = online_cpus();
   app_.add_option("-j", value, "Threads; by default one for each CPU")

@@ -21,6 +21,8 @@ class Options {
   void text(const char* name, std::string& value, const char* placeholder, const char* help);
   /// May be given again; all are kept.
   void texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help);
+  /// --parent: where a snapshot's parents are looked for.
+  void parents(std::vector<std::string>& places);
   /// -j: by default the CPUs that this process may use.
   void threads(unsigned& value);
   /// --output=human|json.

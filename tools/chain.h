@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parents of a snapshot: found where the user lets them be looked for, opened, kept open.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "open.h"
+#include "snap/reader.h"
+#include "snap/restore.h"
+
+namespace snap::tool {
+
+/// What --parent names: files, and directories to look in. Beside the child is looked besides.
+using ParentPlaces = std::vector<std::string>;
+
+/// One snapshot's open parents. All methods end the command where they fail.
+class Chain {
+ public:
+  explicit Chain(ParentPlaces places) : places_(std::move(places)) {}
+
+  /// The parent that a snapshot names, with its own parents. `directory`: of the child, empty where it has none (a pipe).
+  /// `child_depth`: the parent's own is less.
+  Reader& open(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory);
+
+  /// The files, the nearest parent first.
+  struct Link {
+    std::unique_ptr<Input> file;
+    std::unique_ptr<Reader> reader;
+  };
+  const std::vector<Link>& links() const { return links_; }
+  /// The file that an error is about: the child's own, or an ancestor's.
+  const std::string& name_of(const Error& error, const std::string& child) const;
+  bool holds(const struct stat& file) const;
+
+ private:
+  struct Found {
+    std::unique_ptr<Input> file;
+    ParentInfo info;
+  };
+  Found find(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory) const;
+
+  ParentPlaces places_;
+  std::vector<Link> links_;
+};
+
+/// The parents that a snapshot names which comes from a pipe.
+class StreamParents {
+ public:
+  StreamParents(const Input& input, const ParentPlaces& places) : input_(input), chain_(places) {}
+  FindParent finder();
+  /// Ends the command where the error is a parent's.
+  void fail_if_theirs(const Error& error) const;
+
+ private:
+  const Input& input_;
+  Chain chain_;
+};
+
+/// An open snapshot with its parents.
+class OpenSnapshot {
+ public:
+  /// `places`: for a snapshot that is a difference.
+  OpenSnapshot(Input& input, const ParentPlaces& places);
+  Reader& reader() { return *reader_; }
+  const Chain& chain() const { return chain_; }
+  /// Ends the command with an error of this snapshot or of one of its parents.
+  [[noreturn]] void fail(const Error& error);
+
+ private:
+  Input& input_;
+  Chain chain_;
+  std::unique_ptr<Reader> reader_;
+};
+
+}  // namespace snap::tool

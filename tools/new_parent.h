@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The snapshot against which a new one is written.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "chain.h"
+#include "progress.h"
+#include "snap/writer.h"
+
+namespace snap::tool {
+
+/// All methods end the command where they fail.
+class NewParent {
+ public:
+  /// Opens it with its own parents and notes where its pages stand, which `tally` counts.
+  NewParent(const std::string& path, const ParentPlaces& places, unsigned threads, Tally& tally);
+
+  /// The writer's options become those of a child, with the parent's block size unless `keep_block_size`.
+  void set(WriterOptions& options, bool keep_block_size);
+  /// A file that is the parent, or one of its parents, must not be replaced by the child.
+  void refuse_as_output(const std::string& path) const;
+  const std::string& name() const { return input_.name(); }
+  Reader& reader() { return opened_.reader(); }
+  /// Ends the command with an error of the parent, as one that reads its child tells it.
+  [[noreturn]] void fail(Error error);
+
+ private:
+  Input input_;
+  OpenSnapshot opened_;
+  std::unique_ptr<ParentPages> pages_;
+};
+
+}  // namespace snap::tool

@@ -124,6 +124,11 @@ static_assert(sizeof(Placement) == 24);
 enum PageKind : std::uint8_t { kZero = 0, kSame = 1, kRaw = 2, kXor = 3, kCopy = 4 };
 enum CodecId : std::uint8_t { kStore = 0, kLz4 = 1, kZstd = 2, kZstdOverParent = 3 };
 
+/// A page number of 5 bytes, SPEC 7.
+struct Le40 {
+  unsigned char bytes[5];
+};
+
 struct NodeEntry {  // SPEC 8
   le64 offset;
   le32 record_bytes;

@@ -7,13 +7,15 @@
 #include <fstream>
 #include <string>
 
+#include "children.h"
 #include "guest_image.h"
 
 namespace {
 
 constexpr const char* kUsage =
     "usage: vmsnap-bench --guest FILE --data DIRECTORY [--old-image FILE --old-stream FILE] [--json FILE]\n"
-    "                    [--figures 12345] [--rounds N] [--quick] [--codings]\n";
+    "                    [--pairs DIRECTORY] [--figures 123456789] [--rounds N] [--quick] [--codings]\n"
+    "       vmsnap-bench restore-many [--guest FILE] [--count 30] [--mib 512] [--percent 5] [--rounds N] [--quick] [--json FILE]\n";
 
 std::string cpu_model() {
   std::ifstream info("/proc/cpuinfo");
@@ -51,17 +53,28 @@ int main(int argc, char** argv) {
   char self[4096] = {};
   if (::readlink("/proc/self/exe", self, sizeof self - 1) < 0) bench::die("cannot tell this program's path");
   setup.self = self;
-  std::string figures = "12345";
+  std::string figures = "12345789";
+  std::string pairs;
+  bench::RestoreMany many;
+  const bool only_many = !words.empty() && words[0] == "restore-many";
   std::string json;
   bool codings = false;
   bool rounds_given = false;
-  for (std::size_t i = 0; i < words.size(); ++i) {
+  for (std::size_t i = only_many ? 1 : 0; i < words.size(); ++i) {
     const auto value = [&]() -> const std::string& {
       if (i + 1 == words.size()) bench::die(words[i] + " wants a value");
       return words[++i];
     };
     if (words[i] == "--guest")
       setup.guest = value();
+    else if (words[i] == "--pairs")
+      pairs = value();
+    else if (words[i] == "--count")
+      many.count = static_cast<unsigned>(std::stoul(value()));
+    else if (words[i] == "--mib")
+      many.bytes = std::stoul(value()) << 20;
+    else if (words[i] == "--percent")
+      many.share = std::stod(value()) / 100;
     else if (words[i] == "--old-image")
       setup.old_image = value();
     else if (words[i] == "--old-stream")
@@ -83,13 +96,16 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  if (setup.guest.empty() || setup.data.empty()) {
+  if (only_many) figures = "8";
+  if (!only_many && (setup.guest.empty() || setup.data.empty())) {
     std::fputs(kUsage, stderr);
     return 2;
   }
   if (setup.quick && !rounds_given) setup.rounds = 5;
-  setup.guest_bytes = bench::file_bytes(setup.guest);
-  bench::warm_file(setup.guest);
+  if (!setup.guest.empty()) {
+    setup.guest_bytes = bench::file_bytes(setup.guest);
+    bench::warm_file(setup.guest);
+  }
   describe_machine(setup, report);
 
   if (codings) {
@@ -102,6 +118,10 @@ int main(int argc, char** argv) {
   if (wanted('3')) bench::measure_create(setup);
   if (wanted('4')) bench::measure_sizes(setup);
   if (wanted('5')) bench::measure_old_image(setup);
+  if (wanted('6')) bench::measure_pairs(setup, pairs);
+  if (wanted('7')) bench::measure_small_change(setup);
+  if (wanted('8')) bench::measure_restore_many(setup, many);
+  if (wanted('9')) bench::measure_chain(setup);
   report.print(stdout);
   if (!json.empty()) {
     std::FILE* const file = std::fopen(json.c_str(), "w");

@@ -6,7 +6,7 @@
 // A Machine has:
 // - kTailBytes: how far copy() and patch() may read behind their source, and copy() write behind its target;
 // - changed(before, after), of 64 bytes: bit i is set where byte i is another one;
-// - find_flips(steps, count, in_run): the rest of `steps` from its first `count` masks; in_run is 1 where the byte before changed;
+// - find_flips(steps, count, in_run): the rest of `steps` from its first `count` masks; in_run: the byte before changed;
 // - copy(to, from, bytes);
 // - patch(to, from, bytes): writes `bytes` and not one more.
 #pragma once
@@ -173,9 +173,9 @@ inline bool get_length(const std::uint8_t*& from, std::size_t& length) {
 /// Where most of a page will be written: what comes soon, in the page.
 inline void fetch_ahead(const std::uint8_t* page, std::size_t left) {
   constexpr std::size_t kAhead = 256;
-  const bool there = left >= kAhead + kStep;
-  __builtin_prefetch(page + (there ? kAhead : 0), 1);
-  __builtin_prefetch(page + (there ? kAhead + kStep - 1 : 0), 1);
+  if (left <= kAhead + kStep) return;
+  __builtin_prefetch(page + kAhead, 1);
+  __builtin_prefetch(page + kAhead + kStep, 1);
 }
 
 /// The checks, and their order, are those of QEMU's decoder.

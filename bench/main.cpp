@@ -3,17 +3,20 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <string>
 
+#include "delta.h"
 #include "guest_image.h"
 
 namespace {
 
 constexpr const char* kUsage =
     "usage: vmsnap-bench --guest FILE --data DIRECTORY [--old-image FILE --old-stream FILE] [--json FILE]\n"
-    "                    [--figures 12345] [--rounds N] [--quick] [--codings]\n";
+    "                    [--figures 12345] [--rounds N] [--quick] [--codings]\n"
+    "       vmsnap-bench delta [OPTION]...      the delta codecs; delta --help says more\n";
 
 std::string cpu_model() {
   std::ifstream info("/proc/cpuinfo");
@@ -23,7 +26,7 @@ std::string cpu_model() {
   return "unknown";
 }
 
-void describe_machine(const bench::Setup& setup, bench::Report& report) {
+void describe_machine(bench::Report& report) {
   utsname system{};
   ::uname(&system);
   double loads[1] = {};
@@ -33,8 +36,27 @@ void describe_machine(const bench::Setup& setup, bench::Report& report) {
   report.machine("processor", cpu_model() + ", " + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) + " online");
   report.machine("kernel", system.release);
   report.machine("load before", load);
-  report.machine("guest", std::to_string(setup.guest_bytes >> 20) + " MiB");
-  report.machine("rounds", std::to_string(setup.rounds));
+}
+
+void write_json(const bench::Report& report, const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) bench::die("cannot write " + path);
+  report.write_json(file);
+  std::fclose(file);
+}
+
+int run_deltas(std::vector<std::string> words) {
+  std::string json;
+  const auto found = std::find(words.begin(), words.end(), "--json");
+  if (words.end() - found >= 2) {
+    json = found[1];
+    words.erase(found, found + 2);
+  }
+  bench::Report report;
+  describe_machine(report);
+  const int code = bench::measure_deltas(words, report);
+  if (code == 0 && !json.empty()) write_json(report, json);
+  return code;
 }
 
 }  // namespace
@@ -44,6 +66,8 @@ int main(int argc, char** argv) {
   const auto rest = [&] { return std::vector<std::string>(words.begin() + 1, words.end()); };
   if (!words.empty() && words[0] == "--child-create") return bench::child_create(rest());
   if (!words.empty() && words[0] == "--child-open") return bench::child_open(rest());
+
+  if (!words.empty() && words[0] == "delta") return run_deltas(rest());
 
   bench::Report report;
   bench::Setup setup;
@@ -90,7 +114,9 @@ int main(int argc, char** argv) {
   if (setup.quick && !rounds_given) setup.rounds = 5;
   setup.guest_bytes = bench::file_bytes(setup.guest);
   bench::warm_file(setup.guest);
-  describe_machine(setup, report);
+  describe_machine(report);
+  report.machine("guest", std::to_string(setup.guest_bytes >> 20) + " MiB");
+  report.machine("rounds", std::to_string(setup.rounds));
 
   if (codings) {
     bench::print_codings(setup);
@@ -103,11 +129,6 @@ int main(int argc, char** argv) {
   if (wanted('4')) bench::measure_sizes(setup);
   if (wanted('5')) bench::measure_old_image(setup);
   report.print(stdout);
-  if (!json.empty()) {
-    std::FILE* const file = std::fopen(json.c_str(), "w");
-    if (file == nullptr) bench::die("cannot write " + json);
-    report.write_json(file);
-    std::fclose(file);
-  }
+  if (!json.empty()) write_json(report, json);
   return 0;
 }

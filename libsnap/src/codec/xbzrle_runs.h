@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kLongestRun = 0x3FFF;
 constexpr std::size_t kStep = 64;
-constexpr std::size_t kStepsAtOnce = 64;
+constexpr std::size_t kStepsAtOnce = 32;  // half a page: while its runs are written, the processor fetches the other half
 
 /// Up to kStepsAtOnce times 64 bytes.
 struct alignas(64) Steps {

@@ -139,9 +139,10 @@ class Pages {
     }
   }
 
+  void make_equal() { std::memcpy(new_, old_, bytes_); }
   void change(const Scenario& scenario) {
     scenario_ = &scenario;
-    std::memcpy(new_, old_, bytes_);
+    make_equal();
     saved_.clear();
     Numbers numbers(2);
     each_run([&](std::size_t at) {
@@ -179,6 +180,15 @@ class Pages {
       from += sizes_[i];
     }
     return process_cpu() - start;
+  }
+  /// What no encoder does without: reading both.
+  double read() const {
+    int found = 0;
+    const double start = process_cpu();
+    for (std::size_t at = 0; at < bytes_; at += kDeltaPage) found |= std::memcmp(old_ + at, new_ + at, kDeltaPage);
+    const double seconds = process_cpu() - start;
+    if (found != 0) die("equal pages that are not");
+    return seconds;
   }
   bool same() const { return std::memcmp(old_, new_, bytes_) == 0; }
   std::size_t encoded() const { return encoded_; }
@@ -366,6 +376,15 @@ std::vector<Entry> make_entries(const Options& options) {
   return entries;
 }
 
+void measure_reading(Pages& pages, const Options& options, Report& report) {
+  pages.make_equal();
+  std::vector<double> seconds;
+  for (int round = 0; round < options.rounds; ++round) seconds.push_back(pages.read());
+  const Stat speed = rate(static_cast<double>(options.bytes), stat_of(seconds), 1e6);
+  std::printf("reading both pages, memcmp: %.0f MB/s\n", speed.median);
+  report.add({"delta", "reading both pages, memcmp", "MB/s", speed});
+}
+
 }  // namespace
 
 int measure_deltas(const std::vector<std::string>& words, Report& report) {
@@ -379,6 +398,7 @@ int measure_deltas(const std::vector<std::string>& words, Report& report) {
   report.machine("memory", std::to_string(options->bytes >> 20) + (options->aligned ? " MiB, a power of two apart" : " MiB"));
   report.machine("rounds", std::to_string(options->rounds));
   Pages pages(options->bytes, options->aligned);
+  measure_reading(pages, *options, report);
   for (const Scenario& scenario : scenarios()) {
     pages.change(scenario);
     std::vector<Outcome> outcomes = run_scenario(pages, entries, options->rounds);

@@ -3,11 +3,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <string>
 
 #include "children.h"
+#include "delta.h"
 #include "guest_image.h"
 
 namespace {
@@ -15,7 +17,8 @@ namespace {
 constexpr const char* kUsage =
     "usage: vmsnap-bench --guest FILE --data DIRECTORY [--old-image FILE --old-stream FILE] [--json FILE]\n"
     "                    [--pairs DIRECTORY] [--figures 123456789] [--rounds N] [--quick] [--codings]\n"
-    "       vmsnap-bench restore-many [--guest FILE] [--count 30] [--mib 512] [--percent 5] [--rounds N] [--quick] [--json FILE]\n";
+    "       vmsnap-bench restore-many [--guest FILE] [--count 30] [--mib 512] [--percent 5] [--rounds N] [--quick] [--json FILE]\n"
+    "       vmsnap-bench delta [OPTION]...      the delta codecs; delta --help says more\n";
 
 std::string cpu_model() {
   std::ifstream info("/proc/cpuinfo");
@@ -25,7 +28,7 @@ std::string cpu_model() {
   return "unknown";
 }
 
-void describe_machine(const bench::Setup& setup, bench::Report& report) {
+void describe_machine(bench::Report& report) {
   utsname system{};
   ::uname(&system);
   double loads[1] = {};
@@ -35,8 +38,27 @@ void describe_machine(const bench::Setup& setup, bench::Report& report) {
   report.machine("processor", cpu_model() + ", " + std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) + " online");
   report.machine("kernel", system.release);
   report.machine("load before", load);
-  report.machine("guest", std::to_string(setup.guest_bytes >> 20) + " MiB");
-  report.machine("rounds", std::to_string(setup.rounds));
+}
+
+void write_json(const bench::Report& report, const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) bench::die("cannot write " + path);
+  report.write_json(file);
+  std::fclose(file);
+}
+
+int run_deltas(std::vector<std::string> words) {
+  std::string json;
+  const auto found = std::find(words.begin(), words.end(), "--json");
+  if (words.end() - found >= 2) {
+    json = found[1];
+    words.erase(found, found + 2);
+  }
+  bench::Report report;
+  describe_machine(report);
+  const int code = bench::measure_deltas(words, report);
+  if (code == 0 && !json.empty()) write_json(report, json);
+  return code;
 }
 
 }  // namespace
@@ -46,6 +68,8 @@ int main(int argc, char** argv) {
   const auto rest = [&] { return std::vector<std::string>(words.begin() + 1, words.end()); };
   if (!words.empty() && words[0] == "--child-create") return bench::child_create(rest());
   if (!words.empty() && words[0] == "--child-open") return bench::child_open(rest());
+
+  if (!words.empty() && words[0] == "delta") return run_deltas(rest());
 
   bench::Report report;
   bench::Setup setup;
@@ -105,8 +129,10 @@ int main(int argc, char** argv) {
   if (!setup.guest.empty()) {
     setup.guest_bytes = bench::file_bytes(setup.guest);
     bench::warm_file(setup.guest);
+    report.machine("guest", std::to_string(setup.guest_bytes >> 20) + " MiB");
   }
-  describe_machine(setup, report);
+  describe_machine(report);
+  report.machine("rounds", std::to_string(setup.rounds));
 
   if (codings) {
     bench::print_codings(setup);
@@ -123,11 +149,6 @@ int main(int argc, char** argv) {
   if (wanted('8')) bench::measure_restore_many(setup, many);
   if (wanted('9')) bench::measure_chain(setup);
   report.print(stdout);
-  if (!json.empty()) {
-    std::FILE* const file = std::fopen(json.c_str(), "w");
-    if (file == nullptr) bench::die("cannot write " + json);
-    report.write_json(file);
-    std::fclose(file);
-  }
+  if (!json.empty()) write_json(report, json);
   return 0;
 }

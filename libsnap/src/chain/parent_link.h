@@ -30,6 +30,12 @@ class ParentLink {
   void set_size(std::size_t region, std::uint64_t size) { views_[region].size = size; }
 
   std::size_t region_count() const { return views_.size(); }
+  /// The parent's region that a region of the child is matched with, and how many of its bytes the child sees.
+  struct Counterpart {
+    std::optional<std::size_t> region;
+    std::uint64_t bytes = 0;
+  };
+  Counterpart counterpart(std::size_t region) const { return {views_[region].region, views_[region].bytes()}; }
   /// The parent's bytes at a place of the child's region, in whole pages: also past the child's end.
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) const;
   /// The same bytes where the parent holds them decoded: all of them, or nothing.

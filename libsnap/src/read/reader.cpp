@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "codec/checksum.h"
 #include "chain/page_reader.h"
+#include "read/bare_reader.h"
 #include "read/cached_block.h"
 #include "read/child_reader.h"
 #include "read/image.h"
@@ -315,6 +316,8 @@ Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderO
   const std::size_t nodes = options.cache_bytes / 8;
   SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
   const auto& wanted = image->catalog().parent;
+  if (options.without_parent && options.parent != nullptr) return invalid("a parent for a reader that is to do without");
+  if (options.without_parent && wanted) return make_bare_reader(std::move(image));
   if (wanted.has_value() != (options.parent != nullptr)) {
     return fail(Code::kParentMismatch, wanted ? "the snapshot is a difference and needs its parent" : "the snapshot has no parent");
   }

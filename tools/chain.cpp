@@ -29,6 +29,17 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
+/// Another candidate may serve where this one cannot be read.
+std::unique_ptr<Input> try_open(const std::string& path, std::string& wrong) {
+  try {
+    return std::make_unique<Input>(path);
+  } catch (const Failure& failure) {
+    if (failure.status > 128) throw;
+    wrong += "\n  " + printable(failure.message);
+    return nullptr;
+  }
+}
+
 std::string join(const std::string& directory, const std::string& name) { return (std::filesystem::path(directory) / name).string(); }
 
 }  // namespace
@@ -36,7 +47,7 @@ std::string join(const std::string& directory, const std::string& name) { return
 Reader& Chain::open(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory) {
   Found found = find(parent, child_depth, child, directory);
   const std::size_t place = links_.size();
-  links_.push_back({std::move(found.file), nullptr});
+  links_.push_back({std::move(found.file), found.info, nullptr});
   Reader* grandparent = nullptr;
   const std::string name = links_[place].file->name();
   if (found.info.parent) grandparent = &open(*found.info.parent, found.info.depth, name, links_[place].file->directory());
@@ -61,7 +72,8 @@ Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const st
   std::string wrong;
   for (const std::string& candidate : candidates) {
     if (!is_file(candidate)) continue;
-    auto file = std::make_unique<Input>(candidate);
+    auto file = try_open(candidate, wrong);
+    if (file == nullptr) continue;
     if (file->format() != Format::kVmsnap) {
       wrong += fmt::format("\n  {} is no snapshot", printable(candidate));
       continue;

@@ -27,7 +27,8 @@ class Chain {
   /// The files, the nearest parent first.
   struct Link {
     std::unique_ptr<Input> file;
-    std::unique_ptr<Reader> reader;
+    ParentInfo info;
+    std::unique_ptr<Reader> reader;  // null where its own parents could not be had
   };
   const std::vector<Link>& links() const { return links_; }
   /// The file that an error is about: the child's own, or an ancestor's.

@@ -29,13 +29,13 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
-/// Another candidate may serve where this one cannot be read.
-std::unique_ptr<Input> try_open(const std::string& path, std::string& wrong) {
+/// Nothing where the file cannot be read, which `unread` then tells: another candidate may serve.
+std::unique_ptr<Input> try_open(const std::string& path, std::optional<Failure>& unread) {
   try {
     return std::make_unique<Input>(path);
   } catch (const Failure& failure) {
     if (failure.status > 128) throw;
-    wrong += "\n  " + printable(failure.message);
+    unread = failure;
     return nullptr;
   }
 }
@@ -70,16 +70,19 @@ Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const st
   if (!directory.empty() && !parent.hint.empty()) candidates.push_back(join(directory, parent.hint));
 
   std::string wrong;
+  std::optional<Failure> unread;
   for (const std::string& candidate : candidates) {
     if (!is_file(candidate)) continue;
-    auto file = try_open(candidate, wrong);
+    auto file = try_open(candidate, unread);
     if (file == nullptr) continue;
     if (file->format() != Format::kVmsnap) {
       wrong += fmt::format("\n  {} is no snapshot", printable(candidate));
       continue;
     }
     auto info = read_parent_info(file->source());
-    if (!info) {
+    if (!info && info.error().code != Code::kCorrupt && info.error().code != Code::kTruncated && info.error().code != Code::kUnsupported) {
+      file->fail(info.error());
+    } else if (!info) {
       wrong += fmt::format("\n  {}: {}", printable(candidate), describe(info.error()));
     } else if (info->digest != parent.digest) {
       wrong += fmt::format("\n  {} has the digest {}", printable(candidate), to_hex(info->digest));
@@ -89,6 +92,7 @@ Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const st
       return {std::move(file), std::move(*info)};
     }
   }
+  if (unread) throw Failure{unread->status, fmt::format("{}: its parent {}", child, unread->message)};
   const std::string what = parent.hint.empty() ? "its parent" : fmt::format("its parent '{}'", printable(parent.hint));
   const char* advice = wrong.empty() ? " was not found; say where it is with --parent" : " is not among those found:";
   throw Failure{kExitParent, fmt::format("{}: {} with the digest {}{}{}", child, what, to_hex(parent.digest), advice, wrong)};

@@ -87,23 +87,25 @@ std::string make_directory(const std::string& path) {
   return path;
 }
 
-Outcome convert_part(Input& image, const Part& part, const std::string& path, const std::string& parent_path, const ConvertArgs& args) {
+/// The parent of what is to come, noted in `how`.
+void adopt(NewParent& parent, WriterOptions& how, const ConvertArgs& args) {
+  Tally tally;
+  const Progress progress(want_progress(args.progress, args.quiet), tally);
+  if (!chooses_block_size(args.writer_options)) how.block_bytes = parent.reader().block_bytes();
+  parent.set(how, args.threads, tally);
+}
+
+Outcome convert_part(Input& image, const Part& part, const std::string& path, NewParent* parent, const WriterOptions& how,
+                     const ConvertArgs& args) {
   const Stopwatch watch;
+  if (parent != nullptr) parent->refuse_as_output(path);
   Output output(path, image);
-  WriterOptions how = writer_options(args.writer_options, args.threads);
   Tally tally;
   Outcome outcome;
   {
     const Progress progress(want_progress(args.progress, args.quiet), tally);
-    std::optional<NewParent> parent;
-    if (!parent_path.empty()) {
-      parent.emplace(parent_path, args.parents);
-      parent->refuse_as_output(path);
-      if (!chooses_block_size(args.writer_options)) how.block_bytes = parent->reader().block_bytes();
-      parent->set(how, args.threads, tally);
-    }
     const IngestOptions options{.snapshot = part.selector, .lossless = args.lossless, .threads = args.threads, .parents = args.parents};
-    outcome = store(image, output, parent ? &*parent : nullptr, how, options, tally);
+    outcome = store(image, output, parent, how, options, tally);
     output.commit();
   }
   if (!args.quiet) say(fmt::format("{}: {}", printable(output.name()), summary_line(outcome.in, outcome.out, watch.seconds())));
@@ -116,14 +118,22 @@ int convert_all(Input& image, const ConvertArgs& args) {
   const Stopwatch watch;
   const std::vector<Part> parts = parts_of(image);
   const std::filesystem::path directory = make_directory(args.destination);
-  std::string parent = args.parent;
+  const auto path_of = [&](const Part& part) { return (directory / part.file).string(); };
+  WriterOptions how = writer_options(args.writer_options, args.threads);
+  std::optional<NewParent> parent;
+  if (!args.parent.empty()) {
+    parent.emplace(args.parent, args.parents);
+    for (const Part& part : parts) parent->refuse_as_output(path_of(part));  // before any is written
+    adopt(*parent, how, args);
+  }
   Outcome total;
   for (const Part& part : parts) {
-    const std::string path = (directory / part.file).string();
-    const Outcome one = convert_part(image, part, path, parent, args);
+    const Outcome one = convert_part(image, part, path_of(part), parent ? &*parent : nullptr, how, args);
     total.in += one.in;
     total.out += one.out;
-    if (parent.empty()) parent = path;
+    if (parent || &part == &parts.back()) continue;
+    parent.emplace(path_of(part), args.parents);
+    adopt(*parent, how, args);
   }
   if (!args.quiet) {
     const std::string count = parts.size() == 1 ? "1 snapshot" : fmt::format("{} snapshots", parts.size());

@@ -27,7 +27,8 @@ struct RebaseArgs {
 };
 
 void refuse_replacing(const Input& input, const RebaseArgs& args) {
-  if (args.in_place() && !S_ISREG(input.status().st_mode)) fail_usage(fmt::format("{}: only a regular file is replaced; name a DST", input.name()));
+  const bool file = args.source != "-" && S_ISREG(input.status().st_mode);
+  if (args.in_place() && !file) fail_usage(fmt::format("{}: only a regular file is replaced; name a DST", input.name()));
 }
 
 /// Onto what needs it itself, the snapshot would be a difference against itself.

@@ -123,7 +123,8 @@ int CommandLine::run(int argc, char** argv) {
 }
 
 int CommandLine::help(const std::string& topic) const {
-  if (topic.empty()) return print(app_->help()), kExitOk;
+  // app_->help() would be that of "help", the command at hand.
+  if (topic.empty()) return print(app_->get_formatter()->make_help(app_.get(), name_, CLI::AppFormatMode::Normal)), kExitOk;
   for (const Named& command : commands_) {
     if (command.app->get_name() == topic) return print(command.app->help(name_)), kExitOk;
   }

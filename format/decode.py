@@ -56,6 +56,7 @@ MAX_PLACEMENTS = 64
 MAX_META, MAX_KEY, MAX_VALUE = 4 << 20, 255, 1 << 20
 MAX_FILE = (1 << 63) - 1
 MAX_PARENTS, MAX_HINT = 64, 255
+MAX_NAMED = 256
 UNKNOWN = (1 << 64) - 1
 TREE_HEIGHT = 40
 MAX_LEVEL = 4  # 2^52 bytes in blocks of 2^14: 2^38 blocks, 256^5 > 2^38
@@ -516,7 +517,7 @@ class Supplied:
         return None
 
     def place(self, region: Region, number: int) -> bytes:
-        """The parent's page at this place."""
+        """The parent's page at this place; `number` may lie past any end."""
         other = self.counterpart(region)
         if other is None or number >= self.seeker.catalog.regions[other].pages:
             return ZERO_PAGE
@@ -633,6 +634,24 @@ class Block:
     parent_copies: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
+def parse_named(cursor: Cursor, first: int, count: int) -> list[int]:
+    """The page numbers in `named`, of a block of `count` pages from page `first` on."""
+    at = cursor.offset
+    total = cursor.unpack("<H")[0]
+    if total > MAX_NAMED:
+        raise Refusal(at, f"a dictionary of {total} named pages is over the limit", LIMIT)
+    numbers: list[int] = []
+    for _ in range(total):
+        at = cursor.offset
+        number = int.from_bytes(cursor.take(5), "little")
+        if numbers and number <= numbers[-1]:
+            raise Refusal(at, "named pages are not strictly ascending")
+        if first <= number < first + count:
+            raise Refusal(at, "a named page is one of the block itself")
+        numbers.append(number)
+    return numbers
+
+
 def parse_block(record: Record, header: Header, region: Region, parent: Supplied | None) -> Block:
     """All that SPEC 7 asks of one record by itself. A child's pages of codec 3 are None without its parent."""
     at, count = record.offset, record.aux
@@ -677,14 +696,16 @@ def parse_block(record: Record, header: Header, region: Region, parent: Supplied
         block.copies[i] = (named, page)
     if len(foreign) > 1:
         raise Refusal(at + HEAD, "copies from more than one other block")
+    in_dictionary: list[int] = []
     if record.codec == ZSTD_OVER_PARENT:
         if not header.is_child:
             raise Refusal(at + 5, "codec 3 without a parent")
         if XOR in kinds:
             raise Refusal(at + 5, "codec 3 with a page of kind 3")
+        in_dictionary = [*parse_named(cursor, first, count), *range(first, first + count)]
 
     def dictionary() -> bytes | None:
-        return None if parent is None else b"".join(parent.place(region, first + i) for i in range(count))
+        return None if parent is None else b"".join(parent.place(region, number) for number in in_dictionary)
 
     stored = [i for i in range(count) if kinds[i] in (RAW, XOR)]
     payload_at = cursor.offset

@@ -124,6 +124,21 @@ static_assert(sizeof(Placement) == 24);
 enum PageKind : std::uint8_t { kZero = 0, kSame = 1, kRaw = 2, kXor = 3, kCopy = 4 };
 enum CodecId : std::uint8_t { kStore = 0, kLz4 = 1, kZstd = 2, kZstdOverParent = 3 };
 
+/// A page number of 5 bytes, SPEC 7.
+struct Le40 {
+  unsigned char bytes[5];
+  static Le40 of(std::uint64_t value) {
+    Le40 to;
+    for (unsigned i = 0; i < sizeof to.bytes; ++i) to.bytes[i] = static_cast<unsigned char>(value >> 8 * i);
+    return to;
+  }
+  std::uint64_t value() const {
+    std::uint64_t all = 0;
+    for (unsigned i = 0; i < sizeof bytes; ++i) all |= std::uint64_t{bytes[i]} << 8 * i;
+    return all;
+  }
+};
+
 struct NodeEntry {  // SPEC 8
   le64 offset;
   le32 record_bytes;

@@ -269,9 +269,14 @@ def copy_of(region: int, number: int) -> int:
     return region << 40 | number
 
 
+def pack_named(numbers: list[int], count: int | None = None) -> bytes:
+    return struct.pack("<H", len(numbers) if count is None else count) + b"".join(n.to_bytes(5, "little") for n in numbers)
+
+
 def pack_block(f: Fields) -> bytes:
     packed = f["map"] if "map" in f else pack_map(f["kinds"])
-    return bytes(packed) + b"".join(struct.pack("<Q", c) for c in f["copies"]) + bytes(f["payload"])
+    named = pack_named(f["named"], f.get("named_count")) if f["codec"] == OVER and "named" in f else b""
+    return bytes(packed) + b"".join(struct.pack("<Q", c) for c in f["copies"]) + named + bytes(f["payload"])
 
 
 def pack_node(f: Fields) -> bytes:
@@ -329,18 +334,19 @@ class Build:
     """Writes a file. A tweak changes the fields of one structure before it is signed; `before` puts something in front of one;
     `drop` leaves some out. Names: header, parent, meta 0…, ancillary 0…, region R, block R B, node R L I, close R, seal, catalog,
     trailer. With `parent` a child of that file, chosen as SPEC 12 says, but for pages that are in `choose` by (region, page): "zero",
-    "same", "raw", "xor", ("copy", value); and for blocks whose codec is in `codecs` by (region, block)."""
+    "same", "raw", "xor", ("copy", value); and for blocks whose codec is in `codecs`, or named pages
+    in `named`, by (region, block)."""
 
     def __init__(self, items: list[Item], *, block_log2: int = 14, copy_window: int = 64, codec: str = "tiny", dedup: bool = True,
                  tweaks: dict[str, Tweak] | None = None, before: dict[str, Callable[[Build], None]] | None = None,
                  drop: tuple[str, ...] = (), features: list[tuple[int, int, str]] | None = None, parent: Build | None = None,
                  depth: int | None = None, hint: bytes | None = None, choose: dict[tuple[int, int], Any] | None = None,
-                 codecs: dict[tuple[int, int], str] | None = None) -> None:
+                 codecs: dict[tuple[int, int], str] | None = None, named: dict[tuple[int, int], list[int]] | None = None) -> None:
         self.items, self.block_log2, self.copy_window, self.codec, self.dedup = items, block_log2, copy_window, codec, dedup
         self.tweaks, self.before, self.drop = tweaks or {}, before or {}, drop
         self.features = features or []
         self.file = ""
-        self.parent, self.choose, self.codecs = parent, choose or {}, codecs or {}
+        self.parent, self.choose, self.codecs, self.named = parent, choose or {}, codecs or {}, named or {}
         self.depth = depth if depth is not None else parent.depth + 1 if parent is not None else 0
         self.hint = hint if hint is not None else parent.file.encode() if parent is not None else b""
         self.regions = [i for i in items if isinstance(i, Region)]
@@ -508,14 +514,16 @@ class Build:
             if wish == "raw":
                 self.raw_at[content] = (index, first + i, self.block_ordinal)
         raw = b"".join(stored.values())
+        named = self.named.get((index, number), [])
+        dictionary = b"".join([*(self.place(region, n) for n in named), *places])
         if not raw:
             chosen, payload = STORE, b""
         elif codec.startswith("over"):
-            chosen, payload = OVER, compress_over(codec.replace("over-", ""), raw, b"".join(places), list(stored))
+            chosen, payload = OVER, compress_over(codec.replace("over-", ""), raw, dictionary, [len(named) + i for i in stored])
         else:
             chosen, payload = compress(codec, raw)
         return {"codec": chosen, "region": index, "aux": len(pages), "number": number, "kinds": kinds, "copies": copies,
-                "payload": payload, "raw": raw, "places": b"".join(places)}
+                "payload": payload, "raw": raw, "named": named, "dictionary": dictionary}
 
     def region(self, index: int, region: Region) -> None:
         opened = self.record(f"region {index}", REGION, {
@@ -667,6 +675,11 @@ def refused(name: str, data: bytes, by: str, hint: str, code: str = "corrupt", a
 
 def put(**values: Any) -> Tweak:
     return lambda f, build: f.update(values)
+
+
+def from_dictionary(*places: int) -> Tweak:
+    """A block of codec 3 whose stored pages come from these pages of its dictionary, by a frame made by hand."""
+    return lambda f, build: f.update(payload=frame_over(f["raw"], f["dictionary"], list(places)))
 
 
 A, B, C, D, E = (page(c) for c in "ABCDE")
@@ -1435,13 +1448,16 @@ def golden_child_items() -> list[Item]:
 
 
 def golden_zstd_items() -> list[Item]:
-    return [ram({1: A, 2: A, 3: patch(B, 0, b"new!"), 4: A}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+    return [ram({1: A, 2: A, 3: B, 4: patch(B, 0, b"new!")}, 5, placements=[(0, 0, 5 * PAGE)]), state("dev", b"on\n")]
+
+
+GOLDEN_ZSTD: dict[str, Any] = {"codec": "over", "named": {(0, 1): [3]}, "tweaks": {"block 0 1": from_dictionary(0)}}
 
 
 def make_children() -> None:
     good("golden-child", "the example of SPEC 17", golden_child_items(), parent=golden_parent(), codec="store", copy_window=16)
-    good("golden-child-zstd", "the example of codec 3 in SPEC 17", golden_zstd_items(), parent=golden_parent(), codec="over",
-         copy_window=16)
+    good("golden-child-zstd", "the example of codec 3 in SPEC 17", golden_zstd_items(), parent=golden_parent(), copy_window=16,
+         **GOLDEN_ZSTD)
     base_ = good("parent-base", "a parent of the files child-…", list(parent_regions()))
     of: dict[str, Any] = {"parent": base_}
 
@@ -1469,7 +1485,7 @@ def make_children() -> None:
           codec="over-zstd19")
     child("codec-3-other-page", "codec 3 whose frame takes its bytes from another page of the dictionary, and a copy of such a page", [
         *changed({2: patch(prose(31), 0, b"moved"), 6: patch(prose(31), 0, b"moved")}, base_)],
-        codecs={(0, 0): "over"}, tweaks={"block 0 0": lambda f, b: f.update(payload=frame_over(f["raw"], f["places"], [1]))})
+        codecs={(0, 0): "over"}, tweaks={"block 0 0": from_dictionary(1)})
     child("codec-3-short-last-page", "codec 3 where the dictionary's last page is short", changed(
         {14: fill(patch(prose(34, 100), 10, b"---"))}, base_), codec="over")
     child("codec-3-shrunk", "codec 3 where the region ends within a page: what the parent has past that end is zero in the dictionary",
@@ -1600,6 +1616,84 @@ def make_children() -> None:
     make_parent_mismatches(base_, forms, unchanged, two, three)
     make_child_records(base_)
     make_child_blocks(base_)
+    make_named(base_, forms, wide, largest, tricky)
+
+
+LAST_NUMBER = (1 << 40) - 1
+
+
+def make_named(base_: Build, forms: Build, wide: Build, largest: Build, tricky: Build) -> None:
+    """Codec 3 with named pages. `sources`: for the stored pages of a block, from which of its dictionary the frame takes them."""
+    def child(name: str, note: str, items: list[Item], named: dict[tuple[int, int], list[int]],
+              sources: dict[tuple[int, int], list[int]], parent: Build = base_, codec: str = "over", **options: Any) -> Build:
+        tweaks = {f"block {r} {number}": from_dictionary(*places) for (r, number), places in sources.items()}
+        return good(f"child-{name}", note, items, parent=parent, named=named, codecs=dict.fromkeys(named, codec), tweaks=tweaks, **options)
+
+    pages, tail = base_.regions[0].pages, fill(prose(34, 100))
+    moved, first, own = patch(prose(33), 900, b"moved"), patch(prose(31), 0, b"first"), patch(prose(32), 7, b"own")
+    child("named", "codec 3 with one named page: the frame takes its bytes from there", changed({2: moved}, base_),
+          {(0, 0): [12]}, {(0, 0): [0]})
+    child("named-several", "named pages of blocks before and after: the frame takes its bytes from them and from the page at this place",
+          changed({4: own, 5: moved, 6: first, 7: patch(tail, 99, b"-last")}, base_), {(0, 1): [1, 3, 12, 14]}, {(0, 1): [4, 2, 0, 3]})
+    child("named-unused", "named pages that the frame takes nothing from", changed({1: first, 4: own}, base_),
+          {(0, 0): [4, 12], (0, 1): [1, 2, 3, 8]}, {(0, 0): [3], (0, 1): [4]})
+    child("named-neighbours", "the pages directly before and directly after the block are named",
+          changed({9: patch(D, 0, b"d"), 10: moved}, base_), {(0, 2): [7, 12]}, {(0, 2): [0, 1]})
+    for codec in ("over-zstd", "over-zstd19"):
+        child(f"named-compressor{codec[9:]}", "named pages in frames as a compressor gives them", changed(
+            {4: moved, 5: prose(31)[:2000] + prose(33)[2000:], 6: prose(40), 12: prose(31)[1000:] + prose(32)[:1000]}, base_),
+            {(0, 1): [1, 12, 14], (0, 3): [1, 4, LAST_NUMBER]}, {}, codec=codec)
+    child("named-with-copies", "a record with copies from both, named pages and a payload; a copy of what it stores", changed(
+        {2: F, 4: prose(33), 5: F, 6: moved, 9: moved}, base_), {(0, 1): [1, 12]}, {(0, 1): [1]})
+    child("named-256", "as many named pages as there may be; the frame takes its bytes from the first and the last", changed(
+        {4: patch(A, 9, b"a"), 6: patch(D, 9, b"d"), 7: patch(B, 9, b"b")}, wide),
+        {(0, 1): [0, *range(8, 260), 255 * 4, 256 * 4, 299 * 4 + 3]}, {(0, 1): [0, 255, 253]}, wide)
+    for log2 in (16, 22):
+        child(f"named-block-{log2}", "blocks larger than the parent's", changed({3: patch(C, 9, b"c"), 9: patch(D, 9, b"d")}, wide),
+              {(0, 0): [256 * 4, 299 * 4 + 3]}, {(0, 0): [0, 1]}, wide, block_log2=log2)
+    for codec in ("over", "over-zstd"):
+        child(f"named-dictionary-magic{codec[4:]}", "a named page is raw content, also where it begins like a zstd dictionary", changed(
+            {4: patch(tricky.regions[0].pages[3], 200, b"new")}, tricky, size=5 * PAGE), {(0, 1): [3]},
+            {(0, 1): [0]} if codec == "over" else {}, tricky, codec)
+
+    # Where the parent has nothing
+    zero = [patch(ZERO, 100 * i, b"zero") for i in range(4)]
+    child("named-past-end", "named pages past the end of the parent's region are zero, the short last one is filled up; numbers of 5 bytes",
+          changed({8: patch(tail, 50, b"tail"), 9: zero[0], 10: zero[1], 11: zero[2]}, base_),
+          {(0, 2): [14, 15, 1 << 32 | 12, LAST_NUMBER]}, {(0, 2): [0, 1, 2, 3]})
+    child("named-number-max", "the page number 2^40 - 1", changed({2: zero[1]}, base_), {(0, 0): [LAST_NUMBER]}, {(0, 0): [0]})
+    child("named-largest-region", "2^52 bytes: its last page and others far away are named", changed(
+        {1: patch(C, 9, b"c"), 2: patch(B, 9, b"b"), LAST_NUMBER - 1: patch(A, 9, b"a")}, largest),
+        {(0, 0): [1 << 39, LAST_NUMBER], (0, LAST_NUMBER >> 2): [0]}, {(0, 0): [1, 0], (0, LAST_NUMBER >> 2): [0]}, largest)
+    child("named-no-counterpart", "named pages in a memory that the parent lacks, and in a state with the name of one of its memories", [
+        *base_.regions, Region(MEMORY, "new", {0: zero[1], 9: zero[2]}, 11 * PAGE), Region(STATE, "pc.ram", {4: zero[3]}, 5 * PAGE)],
+        {(3, 0): [4, LAST_NUMBER], (3, 2): [0], (4, 1): [1]}, {(3, 0): [0], (3, 2): [0], (4, 1): [0]})
+    child("named-state", "named pages are those of the region's counterpart, whatever its number", [
+        Region(STATE, "device", {**base_.regions[2].pages, 4: fill(patch(base_.regions[2].pages[1][:500], 10, b"state"))}, 4 * PAGE + 500),
+        *base_.regions[:2]], {(0, 1): [0, 1]}, {(0, 1): [1]})
+
+    # Where the region ends
+    before = {0: A, 1: prose(31), 3: B}
+    child("named-shrunk", "named pages are zero past the announced size, where the parent has other bytes", [
+        Region(MEMORY, "pc.ram", {**before, 2: patch(fill(prose(32)[:1000]), 0, b"new"), 3: zero[1], 4: fill(prose(32)[:1000])},
+               4 * PAGE + 1000), *base_.regions[1:]], {(0, 0): [4, 12]}, {(0, 0): [0, 1]})
+    child("named-unknown-size", "size not announced: a named page is what the parent has, also past the region's end", [
+        Region(MEMORY, "pc.ram", {**before, 0: zero[1], 1: zero[2], 2: own, 3: moved, 4: fill(prose(32)[:1000])}, 4 * PAGE + 1000,
+               announced=False)], {(0, 0): [4, 12, 15, LAST_NUMBER]}, {(0, 0): [2, 3, 0, 1]})
+    child("named-past-short-block", "a short block may name the page after its last: that is none of it", changed(
+        {12: zero[1]}, base_), {(0, 3): [15]}, {(0, 3): [0]})
+    child("named-past-short-block-unknown-size", "the same where the size was not announced and the parent has that page", [
+        Region(MEMORY, "pc.ram", {**{n: p for n, p in pages.items() if n < 14}, 12: patch(tail, 50, b"tail")}, 13 * PAGE + 8,
+               announced=False)], {(0, 3): [14]}, {(0, 3): [0]})
+
+    # Chains
+    two = child("named-depth-2", "named pages that the parent has as XOR, copy of its parent's, own copy, the same, codec 3", changed(
+        {8: patch(NEW, 0, b"xor"), 9: patch(prose(35), 0, b"copy"), 10: patch(F, 0, b"own"), 11: patch(FORMS[12], 0, b"codec"),
+         3: patch(prose(34, 100), 5, b"same").ljust(PAGE, b"\0")}, forms),
+        {(0, 0): [14], (0, 2): [1, 4, 5, 12]}, {(0, 0): [0], (0, 2): [0, 1, 2, 3]}, forms)
+    child("named-depth-3", "named pages that the parent has by named pages", changed(
+        {0: patch(NEW, 0, b"XOR"), 1: patch(prose(35), 0, b"COPY"), 2: patch(FORMS[12], 0, b"CODEC"), 9: patch(tail, 5, b"SAME")}, two),
+        {(0, 0): [8, 9, 11], (0, 2): [3]}, {(0, 0): [0, 1, 2], (0, 2): [0]}, two)
 
 
 def make_parent_mismatches(base_: Build, forms: Build, unchanged: Build, two: Build, three: Build) -> None:
@@ -1752,12 +1846,12 @@ def make_child_blocks(base_: Build) -> None:
 
     def block(name: str, hint: str, values: Fields | Tweak, number: int = 0, by: str = "read", stream: str = "must",
               also: tuple[str, ...] = (), items: list[Item] | None = None, choose: dict[tuple[int, int], Any] | None = None,
-              codecs: dict[tuple[int, int], str] | None = None, header: Fields | None = None) -> None:
+              codecs: dict[tuple[int, int], str] | None = None, header: Fields | None = None, code: str = "corrupt") -> None:
         tweak = put(**values) if isinstance(values, dict) else values
         data = Build(forms_items(base_) if items is None else items, parent=base_, choose=choose,
                      codecs={(0, 3): "over"} if codecs is None else codecs,
                      tweaks={f"block 0 {number}": tweak, "header": put(**(header or {}))}).result()
-        refused(f"child-block-{name}", data, by, hint, also=also, stream=stream, parents=[base_.file])
+        refused(f"child-block-{name}", data, by, hint, code, also, stream, [base_.file])
 
     nothing: Fields = {"copies": [], "payload": b"", "codec": 0}
     block("all-same", "same as the parent's has a record", {"kinds": [1, 1, 1, 1], **nothing})
@@ -1799,11 +1893,11 @@ def make_child_blocks(base_: Build) -> None:
 
     # Codec 3, in block 3: pages raw, same, same
     def codec(name: str, hint: str, change: Callable[[bytes, bytes], Fields], also: tuple[str, ...] = ()) -> None:
-        block(f"codec-3-{name}", hint, lambda f, b: f.update(change(f["raw"], f["places"])), 3, also=also)
+        block(f"codec-3-{name}", hint, lambda f, b: f.update(change(f["raw"], f["dictionary"])), 3, also=also)
 
     codec("with-xor", "codec 3 with a page of kind 3", lambda raw, old: {"kinds": [3, 1, 1]})
     block("codec-3-with-xor-beside", "codec 3 with a page of kind 3", lambda f, b: f.update(
-        codec=OVER, payload=frame_over(f["raw"], f["places"], [1, 2])))
+        codec=OVER, payload=frame_over(f["raw"], f["dictionary"], [1, 2])))
     codec("empty", "not a zstd frame", lambda raw, old: {"payload": b""})
     codec("cut", "cut short", lambda raw, old: {"payload": frame_over(raw, old, [0])[:-1]})
     codec("tail", "after the zstd frame", lambda raw, old: {"payload": frame_over(raw, old, [0]) + b"\0"})
@@ -1821,6 +1915,46 @@ def make_child_blocks(base_: Build) -> None:
     codec("number", "codec 4", lambda raw, old: {"codec": 4}, ("unsupported",))
     block("codec-2-with-dictionary", "cannot be decoded", {"codec": ZSTD}, 3)
 
+    # Its named pages. What is refused would decode if it were not.
+    def named(name: str, hint: str, numbers: list[int], number: int = 3, **options: Any) -> None:
+        def change(f: Fields, b: Build) -> None:
+            dictionary = b"".join([*(b.place(b.regions[0], n) for n in numbers), f["dictionary"]])
+            places = [len(numbers) + i for i, kind in enumerate(f["kinds"]) if kind == 2]
+            f.update(named=numbers, payload=frame_over(f["raw"], dictionary, places))
+        block(f"named-{name}", hint, change, number, codecs={(0, number): "over"}, **options)
+
+    limit: dict[str, Any] = {"code": "limit", "also": ("corrupt",)}
+    named("257", "over the limit", list(range(15, 272)), **limit)
+    block("named-65535", "over the limit", {"named": [4], "named_count": 65535}, 3, **limit)
+    block("named-missing", "over the limit", lambda f, b: void(f.pop("named")), 3, **limit)  # the frame's magic, taken for a count
+    for name, rest in (("", b""), ("-cut", b"\0")):
+        block(f"named-count{name or '-missing'}", "too short", lambda f, b: f.update(payload=rest) or f.pop("named"), 3)
+    block("named-cut", "too short", {"named": [4], "named_count": 2, "payload": bytes.fromhex("05000000")}, 3)
+    block("named-cut-between", "too short", {"named": [4], "named_count": 2, "payload": b""}, 3)
+    block("named-cut-256", "too short", {"named": list(range(15, 270)), "named_count": 256, "payload": b""}, 3)
+    block("named-count-more", "not a zstd frame", {"named": [4], "named_count": 2}, 3)
+    block("named-count-less", "not a zstd frame", {"named": [4, 5], "named_count": 1}, 3)
+    block("named-without-payload", "not a zstd frame", {"named": [4], "payload": b""}, 3)
+    named("descending", "not strictly ascending", [5, 4])
+    named("descending-last", "not strictly ascending", [1, 4, 8, 7])
+    named("descending-high-byte", "not strictly ascending", [1 << 32 | 4, 5])
+    named("equal", "not strictly ascending", [4, 4])
+    named("equal-zero", "not strictly ascending", [0, 0])
+    named("equal-max", "not strictly ascending", [4, LAST_NUMBER, LAST_NUMBER])
+    for place, number, page_number in (("first", 0, 0), ("last", 0, 3), ("first-short", 3, 12), ("last-short", 3, 14)):
+        named(f"own-{place}", "one of the block itself", [page_number], number)
+    named("own-between", "one of the block itself", [4, 13, 15])
+    own_items: list[Item] = [Region(MEMORY, "pc.ram", {**base_.regions[0].pages, 12: FORMS[12]}, 14 * PAGE + 100, announced=False)]
+    named("own-unannounced", "one of the block itself", [14], items=own_items)
+    codec("before-named", "cannot be decoded", lambda raw, old: {"named": [4], "payload": lone(4 * PAGE + 2)})
+    block("named-zero-block", "codec without", {"kinds": [0] * 4, "payload": b"", "codec": OVER, "named": [4]})
+    block("named-copies-only", "codec without", {"kinds": [4, 1, 1], "copies": [over | copy_of(0, 0)], "payload": b"", "named": [4]}, 3)
+    for name, other, hint in (("store", STORE, "instead of 4096"), ("lz4", LZ4, "cannot be decoded"), ("zstd", ZSTD, "not a zstd frame")):
+        block(f"named-with-{name}", hint, lambda f, b: f.update(codec=other, payload=pack_named([4]) + (
+            F if other == STORE else lz4_repeat(b"F", PAGE) if other == LZ4 else zstd_frame(F))), 3)
+    refused("block-named-without-parent", base({"block 0 0": put(codec=OVER, named=[4])}), "read", "codec 3 without a parent",
+            also=("unsupported",))
+
     # Filling of a short last page: page 14 of 100 bytes
     short = fill(patch(prose(34, 100), 90, b"xy"))
     for name, wish in (("xor", "xor"), ("raw", "raw")):
@@ -1829,7 +1963,7 @@ def make_child_blocks(base_: Build) -> None:
         data = Build([Region(MEMORY, "pc.ram", base_.regions[0].pages | {14: short}, 14 * PAGE + 100, announced=False)], parent=base_,
                      choose={(0, 14): wish}, tweaks={"block 0 3": lambda f, b: f.update(payload=f["raw"][:-1] + b"!", codec=0)}).result()
         refused(f"child-block-filling-{name}-unannounced", data, "read", "not filled up", stream="may", parents=[base_.file])
-    block("filling-codec-3", "not filled up", lambda f, b: f.update(payload=frame_over(short[:-1] + b"!", f["places"], [2])), 3,
+    block("filling-codec-3", "not filled up", lambda f, b: f.update(payload=frame_over(short[:-1] + b"!", f["dictionary"], [2])), 3,
           items=changed({14: short}, base_), codecs={(0, 3): "over"})
     block("filling-parent-copy", "not filled up", {"kinds": [1, 1, 4], "copies": [over | copy_of(0, 0)], "payload": b"", "codec": 0}, 3,
           items=changed({14: short}, base_))
@@ -1846,7 +1980,7 @@ def make_child_blocks(base_: Build) -> None:
     late("xor-cut", "read", ends({4: G, 5: C[:999] + b"!"}), choose={(0, 5): "xor"}, tweaks={
         "block 0 1": lambda f, b: f.update(payload=f["raw"][:PAGE + 1000] + bytes(PAGE - 1000), codec=0)})
     late("codec-3-cut", "read", ends({5: C[:999] + b"!"}), codecs={(0, 1): "over"}, tweaks={
-        "block 0 1": lambda f, b: f.update(payload=frame_over(patch(C, 999, b"!"), f["places"], [1]))})
+        "block 0 1": lambda f, b: f.update(payload=frame_over(patch(C, 999, b"!"), f["dictionary"], [1]))})
     uncut = ends({2: F})
     uncut[0].pages[5] = C  # so that block 1 has no record
     late("no-record", "check", uncut, tweaks={"close 0": put(digest=Build(ends({2: F}), parent=base_).build().digests[0])})
@@ -2032,12 +2166,12 @@ def short_head(out: Listing, name: str, prior: str = "prior") -> int:
     return int(fields[4])
 
 
-def golden_child(items: list[Item], codec: str) -> Build:
-    return Build(items, parent=golden_parent(), codec=codec, copy_window=16).build()
+def golden_child(items: list[Item], **options: Any) -> Build:
+    return Build(items, parent=golden_parent(), copy_window=16, **options).build()
 
 
 def child_listing() -> str:
-    build = golden_child(golden_child_items(), "store")
+    build = golden_child(golden_child_items(), codec="store")
     out = Listing(build)
     out.title("header")
     out.take(8, "magic")
@@ -2111,7 +2245,7 @@ def child_listing() -> str:
 
 def child_digests() -> str:
     """How the digests of golden-child come about, after those of golden-example."""
-    build = golden_child(golden_child_items(), "store")
+    build = golden_child(golden_child_items(), codec="store")
     tree = Tree(build.regions[0].pages)
     rows = [
         ("c = BLAKE3(4096 × 43)", hash_page(C)), ("d = BLAKE3(62 + 4095 × 42)", tree.at(0, 3)),
@@ -2125,23 +2259,25 @@ def child_digests() -> str:
 
 def zstd_listing() -> str:
     """The one BLOCK record of golden-child-zstd."""
-    out = Listing(golden_child(golden_zstd_items(), "over"))
+    out = Listing(golden_child(golden_zstd_items(), **GOLDEN_ZSTD))
     out.at = out.data.index(b"vmsr\x02")
     end = out.at + 48 + struct.unpack_from("<I", out.data, out.at + 8)[0]
     short_head(out, "BLOCK")
-    out.take(2, "map: pages 0 … 3 are same, same, same, raw")
+    out.take(1, "map: page 4 is raw; the unused half is 0")
+    out.number(2, "named: % page")
+    out.number(5, "named: page % of the region, as the parent has it")
     out.take(4, "payload: magic of a zstd frame")
     out.take(1, "frame: one segment, content size in 2 bytes, no checksum, no dictionary id")
     out.take(2, "content size 4096 - 256")
-    out.take(3, "zstd block: the last, compressed, 13 bytes")
+    out.take(3, "zstd block: the last, compressed, 14 bytes")
     out.take(1, "4 literals, raw")
     out.take(4, "literals: new!")
     out.take(1, "1 sequence")
     out.take(1, "each of the three code tables is a single code:")
     out.take(1, "literal length 4")
-    out.take(1, "offset code 12: 2^12 + 12 bits - 3")
+    out.take(1, "offset code 13: 2^13 + 13 bits - 3")
     out.take(1, "match length code 47: 2051 + 11 bits")
-    out.take(3, "from the end: 1, the 12 bits 3, the 11 bits 2041: offset 4096, match length 4092")
+    out.take(4, "from the end: 1, the 13 bits 3, the 11 bits 2041: offset 8192, match length 4092")
     assert out.at == end
     return "\n".join(out.lines) + "\n"
 

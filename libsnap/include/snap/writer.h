@@ -16,8 +16,8 @@
 #pragma GCC visibility push(default)
 namespace snap {
 
-/// Where the pages of a parent's memory stand, by their content, so that writers find those that moved. One serves any number of
-/// writers at a time.
+/// Where the pages of a parent's memory stand, by their content and by pieces of it, so that writers find those that moved and
+/// those that a block has much in common with. One serves any number of writers at a time.
 class ParentPages {
  public:
   struct Options {
@@ -25,8 +25,8 @@ class ParentPages {
     std::atomic<std::uint64_t>* progress = nullptr;  ///< bytes of the parent's memory dealt with
     const std::atomic<bool>* cancel = nullptr;
   };
-  /// Decodes the parent once. Takes 40 bytes for each of its pages that is not zero, and at most 96 MiB: what does not fit is not
-  /// found later.
+  /// Decodes the parent once. Takes about 500 bytes for each of its pages that is not zero, and at most 192 MiB: what does not fit is
+  /// not found later.
   static Result<std::unique_ptr<ParentPages>> index(Reader& parent, const Options& options);
   virtual ~ParentPages() = default;
 };

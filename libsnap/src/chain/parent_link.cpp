@@ -64,6 +64,22 @@ Result<void> ParentLink::read_page(PageRef page, std::span<std::byte> out, const
   return {};
 }
 
+// Pages that follow each other are read together.
+Result<void> ParentLink::read_dictionary(std::size_t region, std::uint64_t offset, std::span<const std::uint64_t> named,
+                                         std::span<const std::byte> own, std::span<std::byte> out, const ReadTask& task) const {
+  for (std::size_t first = 0; first < named.size();) {
+    std::size_t last = first + 1;
+    while (last < named.size() && named[last] == named[last - 1] + 1) ++last;
+    const std::size_t bytes = (last - first) * kPageBytes;
+    SNAP_TRY(read(region, named[first] * kPageBytes, out.first(bytes), task));
+    out = out.subspan(bytes);
+    first = last;
+  }
+  if (own.empty()) return read(region, offset, out, task);
+  std::copy(own.begin(), own.end(), out.begin());
+  return {};
+}
+
 Result<Extent> ParentLink::extent(std::size_t region, std::uint64_t offset) const {
   const View& view = views_[region];
   if (offset >= view.bytes()) return Extent{offset, ~std::uint64_t{0} - offset, false};

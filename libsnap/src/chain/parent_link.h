@@ -29,19 +29,21 @@ class ParentLink {
   /// The size that the region came to have: digests are of so much. Known before range_digest() is asked for.
   void set_size(std::size_t region, std::uint64_t size) { views_[region].size = size; }
 
+  /// The parent's region behind the child's.
+  std::optional<std::size_t> counterpart(std::size_t region) const { return views_[region].region; }
   std::size_t region_count() const { return views_.size(); }
-  /// The parent's region that a region of the child is matched with, and how many of its bytes the child sees.
-  struct Counterpart {
-    std::optional<std::size_t> region;
-    std::uint64_t bytes = 0;
-  };
-  Counterpart counterpart(std::size_t region) const { return {views_[region].region, views_[region].bytes()}; }
+  /// How many bytes of the counterpart the child sees.
+  std::uint64_t counterpart_bytes(std::size_t region) const { return views_[region].bytes(); }
   /// The parent's bytes at a place of the child's region, in whole pages: also past the child's end.
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) const;
   /// The same bytes where the parent holds them decoded: all of them, or nothing.
   std::span<const std::byte> held(std::size_t region, std::uint64_t offset, std::size_t bytes) const;
   /// Any page of the parent, 4096 bytes; refused where its region does not have it.
   Result<void> read_page(PageRef page, std::span<std::byte> out, const ReadTask& task) const;
+  /// The dictionary of a block of codec 3: view.dictionary_bytes() in `out`. `own`: the parent's pages at the block's place where
+  /// they are at hand, else they are read.
+  Result<void> read_dictionary(std::size_t region, std::uint64_t offset, std::span<const std::uint64_t> named, std::span<const std::byte> own,
+                               std::span<std::byte> out, const ReadTask& task) const;
   /// Whether the bytes from `offset` of the child's region on are zero in the parent, and how far that goes. Blocks are looked at.
   Result<Extent> extent(std::size_t region, std::uint64_t offset) const;
   /// Whether the parent's bytes there lie in place, so that they may be a dictionary.

@@ -20,6 +20,7 @@ struct Worker {
   Decompressor decompressor;
   Bytes payload;
   Bytes parent;
+  Bytes dictionary;
 };
 
 // The parent's pages of the block; nothing where there is no parent, or it fails.
@@ -31,6 +32,19 @@ std::span<const std::byte> parent_pages(CheckedBlock& block, const BlockView& vi
     return {};
   }
   return worker.parent;
+}
+
+// The same for the dictionary.
+std::span<const std::byte> dictionary_of(CheckedBlock& block, const BlockView& view, const Header& header, std::span<const std::byte> parent,
+                                         const ParentLink* link, Worker& worker) {
+  if (!view.over_parent() || parent.empty()) return {};
+  worker.dictionary.resize(view.dictionary_bytes());
+  const std::uint64_t offset = block.record.number << header.block_log2;
+  if (const auto read = link->read_dictionary(block.record.region, offset, named_pages(view), parent, worker.dictionary, {}); !read) {
+    block.parent_error = read.error();
+    return {};
+  }
+  return worker.dictionary;
 }
 
 /// The bytes of a block's pages, as far as the block and its parent give them.
@@ -81,10 +95,10 @@ class PageContents {
 Result<void> decode(CheckedBlock& block, const Header& header, const ParentLink* link, Worker& worker) {
   SNAP_TRY_ASSIGN(view, parse_block(block.record, block.body, header));
   const auto parent = view.needs_parent() ? parent_pages(block, view, header, link, worker) : std::span<const std::byte>();
-  const bool readable = !view.over_parent() || !parent.empty();
+  const auto dictionary = dictionary_of(block, view, header, parent, link, worker);
+  const bool readable = !view.over_parent() || !dictionary.empty();
   worker.payload.resize(std::max(worker.payload.size(), view.payload_bytes()));
   const auto payload = std::span(worker.payload).first(view.payload_bytes());
-  const auto dictionary = view.over_parent() ? parent : std::span<const std::byte>();
   if (readable && !payload.empty() && !worker.decompressor.decompress(view.codec(), view.payload(), payload, dictionary)) {
     return corrupt(block.record.offset, "a block does not decode to its pages", block.record.number);
   }

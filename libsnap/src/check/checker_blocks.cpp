@@ -5,6 +5,7 @@
 #include "base/fail.h"
 #include "check/checker.h"
 #include "codec/checksum.h"
+#include "read/image.h"
 
 namespace snap {
 
@@ -144,8 +145,9 @@ Result<void> Checker::check_filling() {
     Bytes payload(view.payload_bytes());
     Bytes dictionary;
     if (view.over_parent()) {
-      dictionary.resize(std::size_t{view.pages()} * kPageBytes);
-      if (!link_ || !link_->read(block.region, block.page << header_.block_log2, dictionary, {})) return {};
+      dictionary.resize(view.dictionary_bytes());
+      const auto named = named_pages(view);
+      if (!link_ || !link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {})) return {};
     }
     Decompressor decompressor;
     std::size_t raw = 0;

@@ -54,6 +54,21 @@ CopyRef BlockView::copy(std::uint32_t i) const {
   return decode_copy(bits);
 }
 
+Result<void> BlockView::parse_named(const Record& record, ByteReader& reader, const Header& header) {
+  const auto count = reader.take<wire::le16>();
+  if (!count) return corrupt(record.offset, "a block is shorter than its list of dictionary pages");
+  if (*count > format::kMaxNamedPages) return corrupt(record.offset, "a dictionary that names too many pages", *count);
+  const auto numbers = reader.take_bytes(std::size_t{*count} * sizeof(wire::Le40));
+  if (!numbers) return corrupt(record.offset, "a block is shorter than its list of dictionary pages");
+  named_ = *numbers;
+  const std::uint64_t first = record.number * header.block_pages();
+  for (std::uint32_t i = 0; i < named_count(); ++i) {
+    if (i != 0 && named(i) <= named(i - 1)) return corrupt(record.offset, "dictionary pages that are not in order", named(i));
+    if (named(i) >= first && named(i) - first < pages_) return corrupt(record.offset, "a dictionary that names a page of its own block", named(i));
+  }
+  return {};
+}
+
 Result<BlockView> parse_block(const Record& record, std::span<const std::byte> body, const Header& header) {
   const std::uint32_t pages = record.aux;
   if (pages == 0 || pages > header.block_pages()) return corrupt(record.offset, "a block's page count is not legal", pages);
@@ -73,6 +88,7 @@ Result<BlockView> parse_block(const Record& record, std::span<const std::byte> b
   view.stored_pages_ = counts.raw + counts.xors;
   view.map_ = *map;
   view.copies_ = *copies;
+  if (child && record.codec == wire::kZstdOverParent) SNAP_TRY(view.parse_named(record, reader, header));
   view.payload_ = reader.rest();
   SNAP_TRY(verify_payload_form(record, counts, child, view.payload_.size()));
   view.over_parent_ = record.codec == wire::kZstdOverParent;

@@ -49,6 +49,14 @@ class BlockView {
   /// Some page is the same as the parent's, or a XOR with it, or the parent is the payload's dictionary.
   bool needs_parent() const { return needs_parent_; }
   bool over_parent() const { return over_parent_; }
+  /// Pages of the parent that stand in the dictionary before those of the block's own place.
+  std::uint32_t named_count() const { return static_cast<std::uint32_t>(named_.size() / sizeof(wire::Le40)); }
+  std::uint64_t named(std::uint32_t i) const {
+    wire::Le40 number;
+    std::memcpy(&number, named_.data() + i * sizeof number, sizeof number);
+    return number.value();
+  }
+  std::size_t dictionary_bytes() const { return (std::size_t{pages_} + named_count()) * format::kPageBytes; }
   std::uint32_t copy_count() const { return static_cast<std::uint32_t>(copies_.size() / sizeof(wire::le64)); }
   /// The i-th copy's source.
   CopyRef copy(std::uint32_t i) const;
@@ -60,6 +68,7 @@ class BlockView {
 
  private:
   friend Result<BlockView> parse_block(const Record&, std::span<const std::byte>, const Header&);
+  Result<void> parse_named(const Record& record, ByteReader& reader, const Header& header);
   std::uint32_t pages_ = 0;
   std::uint32_t stored_pages_ = 0;
   bool needs_parent_ = false;
@@ -67,6 +76,7 @@ class BlockView {
   Codec codec_ = Codec::kStore;
   std::span<const std::byte> map_;
   std::span<const std::byte> copies_;
+  std::span<const std::byte> named_;
   std::span<const std::byte> payload_;
   std::optional<PageRef> source_block_;
 };

@@ -81,6 +81,7 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
         for (std::uint64_t page = first; page < delta->pages() && (block << image_->header().block_log2) + page * kPageBytes < end; ++page) {
           if (delta->kind(static_cast<std::uint32_t>(page)) == wire::kCopy) return false;
         }
+        if (delta->names_pages()) return false;
       }
       at = (present == block ? block + 1 : present) << image_->header().block_log2;
     }
@@ -214,8 +215,8 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
 
   Result<const std::byte*> stored_page(DeltaBlock& delta, std::size_t region, std::uint64_t block, std::uint32_t page, const ReadTask& task,
                                        Scratch& scratch) {
-    return delta.stored(page, scratch, [&](std::span<std::byte> pages) {
-      return link_.read(region, block << image_->header().block_log2, pages, {.zeroed = true, .allowance = task.allowance});
+    return delta.stored(page, scratch, [&](std::span<const std::uint64_t> named, std::span<std::byte> out) {
+      return link_.read_dictionary(region, block << image_->header().block_log2, named, {}, out, {.zeroed = true, .allowance = task.allowance});
     });
   }
 

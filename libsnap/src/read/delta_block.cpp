@@ -6,7 +6,8 @@
 namespace snap {
 
 DeltaBlock::DeltaBlock(const Record& record, const BlockView& view)
-    : record_offset_(record.offset),
+    : named_(named_pages(view)),
+      record_offset_(record.offset),
       number_(record.number),
       codec_(view.codec()),
       over_parent_(view.over_parent()),
@@ -25,7 +26,7 @@ DeltaBlock::DeltaBlock(const Record& record, const BlockView& view)
 }
 
 std::size_t DeltaBlock::memory_bytes() const {
-  return sizeof *this + places_.size() * sizeof(Place) + copies_.size() * sizeof(CopyRef) + stored_bytes_;
+  return sizeof *this + places_.size() * sizeof(Place) + copies_.size() * sizeof(CopyRef) + named_.size() * sizeof(std::uint64_t) + stored_bytes_;
 }
 
 Result<const std::byte*> DeltaBlock::stored(std::uint32_t page, Scratch& scratch, const Dictionary& dictionary) {
@@ -33,8 +34,8 @@ Result<const std::byte*> DeltaBlock::stored(std::uint32_t page, Scratch& scratch
   if (!decoded_) {
     Bytes base;
     if (over_parent_) {
-      base.resize(places_.size() * kPageBytes);
-      SNAP_TRY(dictionary(base));
+      base.resize((named_.size() + places_.size()) * kPageBytes);
+      SNAP_TRY(dictionary(named_, base));
     }
     Bytes decoded(stored_bytes_);
     if (!scratch.decompressor.decompress(codec_, payload_, decoded, base)) {

@@ -23,13 +23,14 @@ class DeltaBlock {
   bool raw(std::uint64_t page) const { return page < places_.size() && places_[page].kind == wire::kRaw; }
   /// Of a page that is a copy.
   CopyRef copy(std::uint32_t page) const { return copies_[places_[page].index]; }
-  bool over_parent() const { return over_parent_; }
+  /// Its dictionary has pages of other places.
+  bool names_pages() const { return !named_.empty(); }
   std::uint64_t record_offset() const { return record_offset_; }
   std::size_t memory_bytes() const;
 
   /// The bytes stored for a page: it, or its XOR with the parent's. The first call decodes them all; `dictionary` fills a buffer
-  /// with the parent's pages of the whole block and is called where these are the codec's dictionary.
-  using Dictionary = std::function<Result<void>(std::span<std::byte> pages)>;
+  /// with the codec's dictionary where it has one: ParentLink::read_dictionary().
+  using Dictionary = std::function<Result<void>(std::span<const std::uint64_t> named, std::span<std::byte> out)>;
   Result<const std::byte*> stored(std::uint32_t page, Scratch& scratch, const Dictionary& dictionary);
 
  private:
@@ -39,6 +40,7 @@ class DeltaBlock {
   };
   std::vector<Place> places_;
   std::vector<CopyRef> copies_;
+  std::vector<std::uint64_t> named_;
   std::uint64_t record_offset_;
   std::uint64_t number_;
   Codec codec_;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "chain/parent_link.h"
 #include "codec/codec.h"
 #include "image/block.h"
 #include "image/catalog.h"
@@ -21,6 +22,7 @@ namespace snap {
 struct Scratch {
   Bytes record;
   Bytes payload;
+  Bytes dictionary;
   Decompressor decompressor;
 };
 
@@ -60,9 +62,11 @@ enum class Target {
 };
 
 /// Decodes a block's stored pages and its copies of its own pages into `out`, view.pages() * 4096 bytes. Copies of other blocks'
-/// pages and of the parent's are appended to `pending` and their bytes left alone.
+/// pages and of the parent's are appended to `pending` and their bytes left alone. `link` gives the pages that a dictionary names.
 Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
-                          Scratch& scratch, std::vector<PendingCopy>& pending);
+                          Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link = nullptr);
+/// The numbers of the pages that a block's dictionary names.
+std::vector<std::uint64_t> named_pages(const BlockView& view);
 /// `page` becomes page XOR `other`; both of 4096 bytes.
 void xor_page(std::byte* page, const std::byte* other);
 

@@ -159,7 +159,7 @@ class StreamReader {
     block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> pending;
     if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, {}));
-    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending));
+    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link()));
     SNAP_TRY(resolve(record, pending));
     if (known != kUnknownSize) SNAP_TRY(verify_filling(block_, first_page * kPageBytes, known, record.offset));
     next_block_ = record.number + 1;
@@ -227,7 +227,7 @@ class StreamReader {
     source_block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> ignored;
     if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, {}));
-    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored));
+    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link()));
     for (const PendingCopy& copy : pending) {
       const std::uint64_t page = copy.source.page.page % header_.block_pages();
       if (page >= view.pages() || view.kind(static_cast<std::uint32_t>(page)) != wire::kRaw) {
@@ -305,6 +305,7 @@ class StreamReader {
     return {};
   }
 
+  const ParentLink* link() const { return link_ ? &*link_ : nullptr; }
   CatalogRegion& region() { return catalog_.regions.back(); }
 
   Result<void> in_region(const Record& record) const {

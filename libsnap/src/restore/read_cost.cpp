@@ -30,7 +30,8 @@ struct PageMap {
   bool over_parent = false;
   std::vector<std::uint8_t> kinds;
   std::vector<std::uint64_t> copies;  // encoded, in page order
-  std::size_t memory_bytes() const { return sizeof *this + 64 + kinds.size() + copies.size() * sizeof copies[0]; }
+  std::vector<std::uint64_t> named;   // pages of the parent in the dictionary
+  std::size_t memory_bytes() const { return sizeof *this + 64 + kinds.size() + (copies.size() + named.size()) * sizeof copies[0]; }
   CopyRef copy(std::size_t page) const {
     const auto before = std::count(kinds.begin(), kinds.begin() + static_cast<std::ptrdiff_t>(page), wire::kCopy);
     return decode_copy(copies[static_cast<std::size_t>(before)]);
@@ -152,7 +153,7 @@ class PageMaps {
   }
 
   static MapPtr summary(const RecordRef& ref, const BlockView& view) {
-    auto map = std::make_shared<PageMap>(PageMap{ref, view.over_parent(), {}, {}});
+    auto map = std::make_shared<PageMap>(PageMap{ref, view.over_parent(), {}, {}, named_pages(view)});
     map->kinds.reserve(view.pages());
     for (std::uint32_t page = 0; page < view.pages(); ++page) map->kinds.push_back(view.kind(page));
     map->copies.reserve(view.copy_count());
@@ -230,8 +231,8 @@ class CostWalk {
   Result<void> walk_below(const PageRun& run, const Cost& before) {
     const ParentLink* link = maps_.file(run.file).link;
     if (link == nullptr) return account(run.end - run.first, before), Result<void>();
-    const auto [region, bytes] = link->counterpart(run.region);
-    const std::uint64_t covered = std::clamp(page_count(bytes), run.first, run.end);
+    const auto region = link->counterpart(run.region);
+    const std::uint64_t covered = std::clamp(page_count(link->counterpart_bytes(run.region)), run.first, run.end);
     account(run.end - covered, before);
     if (covered == run.first || !region) return {};
     return walk({run.file + 1, *region, run.first, covered}, before);
@@ -302,8 +303,8 @@ class CostWalk {
   Result<void> add_below(unsigned file, std::size_t region, std::uint64_t page, RecordSet& records) {
     const ParentLink* link = maps_.file(file).link;
     if (link == nullptr) return {};
-    const auto [there, bytes] = link->counterpart(region);
-    return there && page < page_count(bytes) ? add_any(file + 1, *there, page, records) : Result<void>();
+    const auto there = link->counterpart(region);
+    return there && page < page_count(link->counterpart_bytes(region)) ? add_any(file + 1, *there, page, records) : Result<void>();
   }
 
   Result<void> add_copy(unsigned file, std::size_t region, std::uint64_t block, const PageMap& map, std::uint64_t page, RecordSet& records) {
@@ -331,6 +332,7 @@ class CostWalk {
     }
     Dictionary found{file, map.record.offset, {}};
     const std::uint64_t first = block * maps_.file(file).image->header().block_pages();
+    for (const std::uint64_t page : map.named) SNAP_TRY(add_below(file, region, page, found.records));
     for (std::uint64_t page = 0; page < map.kinds.size(); ++page) SNAP_TRY(add_below(file, region, first + page, found.records));
     found.records.settle();
     SNAP_TRY(records.add(found.records));

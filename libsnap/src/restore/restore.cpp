@@ -71,7 +71,7 @@ struct WorkMemory {
 class MemoryRestore {
  public:
   MemoryRestore(OpenedImage& image, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options)
-      : image_(image), decoder_(image.image(), region, !image.link() && fresh(memory, options)), region_(region), memory_(memory), options_(options),
+      : image_(image), decoder_(image.image(), region, image.link(), !image.link() && fresh(memory, options)), region_(region), memory_(memory), options_(options),
         target_(image.link() ? Target::kParent : options.target_is_zero ? Target::kZeros : Target::kAnything) {}
 
   Result<void> run() {
@@ -158,7 +158,7 @@ class ReadRestore {
 class FileRestore {
  public:
   FileRestore(OpenedImage& image, std::size_t region, int fd, std::uint64_t file_offset, const RestoreOptions& options)
-      : image_(image), decoder_(image.image(), region, false), region_(region), fd_(fd), file_offset_(file_offset), options_(options) {
+      : image_(image), decoder_(image.image(), region, image.link(), false), region_(region), fd_(fd), file_offset_(file_offset), options_(options) {
     const int flags = ::fcntl(fd, F_GETFL);
     readable_ = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
   }

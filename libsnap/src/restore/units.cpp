@@ -39,9 +39,10 @@ void fault_in(const BlockView& view, std::span<std::byte> out) {
 
 }  // namespace
 
-UnitDecoder::UnitDecoder(Image& image, std::size_t region, bool fresh)
+UnitDecoder::UnitDecoder(Image& image, std::size_t region, const ParentLink* link, bool fresh)
     : image_(image),
       region_(region),
+      link_(link),
       fresh_(fresh),
       blocks_per_unit_(std::max<std::uint64_t>(1, kUnitBytes / image.header().block_bytes())),
       count_(ceil_div(image.blocks(region), blocks_per_unit_)) {}
@@ -101,7 +102,7 @@ Result<void> UnitDecoder::decode_run(std::span<const Wanted> run, const Unit& un
     const auto to = out.subspan(in_unit, std::size_t{view.pages()} * kPageBytes);
     if (fresh_) fault_in(view, to);
     pending.clear();
-    SNAP_TRY(decode_block(record, view, image_.header(), to, target, scratch, pending));
+    SNAP_TRY(decode_block(record, view, image_.header(), to, target, scratch, pending, link_));
     const std::uint64_t first_page = wanted.block * image_.header().block_pages();
     const std::uint64_t in_unit_page = first_page - unit.offset / kPageBytes;
     for (std::uint32_t page = 0; page < view.pages(); ++page) {

@@ -39,8 +39,8 @@ struct UnitDone {
 
 class UnitDecoder {
  public:
-  /// `fresh`: what is decoded into is memory that has no pages yet.
-  UnitDecoder(Image& image, std::size_t region, bool fresh);
+  /// `link`: a child's. `fresh`: what is decoded into is memory that has no pages yet.
+  UnitDecoder(Image& image, std::size_t region, const ParentLink* link, bool fresh);
 
   std::uint64_t count() const { return count_; }
   Unit unit(std::uint64_t index) const;
@@ -63,6 +63,7 @@ class UnitDecoder {
 
   Image& image_;
   std::size_t region_;
+  const ParentLink* link_;
   bool fresh_;
   std::uint64_t blocks_per_unit_;
   std::uint64_t count_;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "write/delta.h"
 
-#include <cstring>
+#include <algorithm>
+#include <utility>
 
 namespace snap {
 
@@ -10,7 +11,29 @@ namespace {
 // SPEC 12: fewer common bytes than this do not pay, as they come in pieces too short for a codec.
 constexpr unsigned kLeastGain = 256;
 
+
 }  // namespace
+
+std::vector<std::uint64_t> pages_in_common(const SampleTable& pieces, std::span<const std::byte> bytes, std::uint16_t parent_region,
+                                           std::uint64_t first, std::uint64_t count) {
+  std::vector<std::uint64_t> hits;
+  for_each_sample(bytes, [&](std::uint64_t hash) {
+    const auto page = pieces.find(hash);
+    if (page && page->region == parent_region && page->page - first >= count) hits.push_back(page->page);
+  });
+  std::sort(hits.begin(), hits.end());
+  std::vector<std::pair<std::ptrdiff_t, std::uint64_t>> votes;  // the most first, then the lowest page
+  for (auto from = hits.begin(); from != hits.end();) {
+    const auto end = std::upper_bound(from, hits.end(), *from);
+    votes.emplace_back(from - end, *from);
+    from = end;
+  }
+  std::sort(votes.begin(), votes.end());
+  std::vector<std::uint64_t> pages;
+  for (std::size_t i = 0; i < std::min<std::size_t>({votes.size(), 2 * count, format::kMaxNamedPages}); ++i) pages.push_back(votes[i].second);
+  std::sort(pages.begin(), pages.end());
+  return pages;
+}
 
 bool prefers_xor(const std::byte* page, const std::byte* parent) {
   unsigned equal = 0;

@@ -5,18 +5,25 @@
 #include "chain/parent_link.h"
 #include "snap/writer.h"
 #include "write/page_table.h"
+#include "write/samples.h"
 
 namespace snap {
 
 struct Delta {
   ParentLink link;
-  const PageTable* moved = nullptr;  // the parent's pages by content
+  const PageTable* moved = nullptr;      // the parent's pages by content
+  const SampleTable* pieces = nullptr;   // and by pieces of it; null also where a dictionary must not name pages
   DeltaForm form = DeltaForm::kAuto;
 };
 
 /// Whether a page that is stored compresses better as a XOR with the parent's page: it has so many bytes in common that the XOR is
 /// more zeros than the page.
 bool prefers_xor(const std::byte* page, const std::byte* parent);
+
+/// The pages of the parent's region that have the most pieces in common with `bytes`, those of the `count` pages from `first` on;
+/// none of these, and at most twice as many. Ascending.
+std::vector<std::uint64_t> pages_in_common(const SampleTable& pieces, std::span<const std::byte> bytes, std::uint16_t parent_region,
+                                           std::uint64_t first, std::uint64_t count);
 
 /// `page` becomes page XOR `parent`.
 void xor_with(std::byte* page, const std::byte* parent);

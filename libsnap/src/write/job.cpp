@@ -13,12 +13,17 @@ namespace {
 
 std::size_t job_bytes(const Header& header) { return std::max<std::size_t>(kJobBytes, header.block_bytes()); }
 
+constexpr std::size_t kNamedBytes = sizeof(wire::le16) + format::kMaxNamedPages * sizeof(wire::Le40);
+
 std::size_t out_bound(const Header& header, Codec codec) {
   const std::size_t blocks = job_bytes(header) / header.block_bytes();
   const std::size_t pages = header.block_pages();
-  return blocks * (sizeof(wire::RecordHead) + map_bytes(header.block_pages()) + pages * sizeof(wire::le64) +
+  return blocks * (sizeof(wire::RecordHead) + map_bytes(header.block_pages()) + pages * sizeof(wire::le64) + kNamedBytes +
                    std::max<std::size_t>(compress_bound(codec, header.block_bytes()), header.block_bytes()));
 }
+
+// What a page that a dictionary names must save at least: each may cost a reader a block more.
+constexpr std::size_t kLeastSaved = 64;
 
 void put_map(std::span<const wire::PageKind> kinds, std::byte* map) {
   for (std::size_t page = 0; page < kinds.size(); page += 2) {
@@ -39,7 +44,7 @@ Job::Job(const Header& header, Codec codec, const Delta* delta)
   blocks_.resize(data_.size() / header.block_bytes());
   if (delta_ == nullptr) return;
   parent_.emplace(data_.size());
-  alternative_.emplace(std::max<std::size_t>(compress_bound(codec, header.block_bytes()), header.block_bytes()));
+  if (codec == Codec::kZstd) alternatives_.emplace(2 * compress_bound(codec, header.block_bytes()));
 }
 
 void Job::start(std::uint16_t region, std::uint64_t offset) {
@@ -317,31 +322,63 @@ Result<void> Job::compress_block(std::size_t index, Compressor& compressor) {
   return {};
 }
 
-// All raw over the parent's block, and with the XORs that were chosen: SPEC 12 says which is taken.
+// All raw over the parent's pages, and with the XORs that were chosen: SPEC 12 says which is taken.
 Result<Job::Payload> Job::compress_payload(std::size_t index, std::span<std::byte> pages, std::span<std::byte> out, Compressor& compressor) {
   if (pages.empty()) return Payload{};
   SNAP_TRY_ASSIGN(over, compress_over_parent(index, pages, compressor));
   if (delta_ != nullptr) xor_payload(index, pages);
   SNAP_TRY_ASSIGN(plain, compressor.compress(pages, out));
   const std::size_t plain_bytes = plain != 0 ? plain : pages.size();
-  if (over != 0 && (over < plain_bytes - plain_bytes / 32 || delta_->form == DeltaForm::kDictionary)) {
-    std::memcpy(out.data(), alternative_->data(), over);
-    const auto first = kinds_.begin() + static_cast<std::ptrdiff_t>(first_page_of(index));
-    std::replace(first, first + pages_in(index), wire::kXor, wire::kRaw);
-    return Payload{wire::kZstdOverParent, over};
+  if (!over.payload.empty() && (over.bytes() < plain_bytes - plain_bytes / 32 || delta_->form == DeltaForm::kDictionary)) {
+    return put_over_parent(index, over, out);
   }
   if (plain != 0) return Payload{static_cast<wire::CodecId>(codec_), plain};
   std::memcpy(out.data(), pages.data(), pages.size());
   return Payload{wire::kStore, pages.size()};
 }
 
-// 0 where the parent's block is no dictionary, or would not help.
-Result<std::size_t> Job::compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor) {
-  if (delta_ == nullptr || delta_->form == DeltaForm::kRaw || delta_->form == DeltaForm::kXor) return std::size_t{0};
-  const std::span dictionary(parent_page(first_page_of(index)), std::size_t{pages_in(index)} * kPageBytes);
-  if (codec_ != Codec::kZstd || is_zero(dictionary)) return std::size_t{0};
-  SNAP_TRY_ASSIGN(in_place, delta_->link.in_place(region_, (first_page_ + first_page_of(index)) * kPageBytes, dictionary.size()));
-  return in_place ? compressor.compress_over(dictionary, pages, alternative_->span()) : std::size_t{0};
+Job::Payload Job::put_over_parent(std::size_t index, const OverParent& over, std::span<std::byte> out) {
+  const auto first = kinds_.begin() + static_cast<std::ptrdiff_t>(first_page_of(index));
+  std::replace(first, first + pages_in(index), wire::kXor, wire::kRaw);
+  std::byte* to = out.data();
+  const auto put = [&](std::span<const std::byte> bytes) {
+    std::memcpy(to, bytes.data(), bytes.size());
+    to += bytes.size();
+  };
+  put(bytes_of(wire::le16(static_cast<std::uint16_t>(over.named.size()))));
+  for (const std::uint64_t page : over.named) put(bytes_of(wire::Le40::of(page)));
+  put(over.payload);
+  return {wire::kZstdOverParent, over.bytes()};
+}
+
+// Nothing where the parent's block is no dictionary, or there is none. Whether it is better than none is not looked at.
+Result<Job::OverParent> Job::compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor) {
+  if (delta_ == nullptr || delta_->form == DeltaForm::kRaw || delta_->form == DeltaForm::kXor || codec_ != Codec::kZstd) return OverParent{};
+  const std::span own(parent_page(first_page_of(index)), std::size_t{pages_in(index)} * kPageBytes);
+  SNAP_TRY_ASSIGN(named, compress_over_named(index, pages, own, compressor));
+  if (is_zero(own)) return named;
+  SNAP_TRY_ASSIGN(in_place, delta_->link.in_place(region_, (first_page_ + first_page_of(index)) * kPageBytes, own.size()));
+  if (!in_place) return named;
+  const auto room = alternatives_->span().first(alternatives_->size() / 2);
+  SNAP_TRY_ASSIGN(bytes, compressor.compress_over(own, pages, room));
+  const OverParent plain{room.first(bytes), {}};
+  const bool names = !named.payload.empty() && (bytes == 0 || named.bytes() + named.named.size() * kLeastSaved < plain.bytes());
+  return names ? named : plain;
+}
+
+Result<Job::OverParent> Job::compress_over_named(std::size_t index, std::span<const std::byte> pages, std::span<const std::byte> own,
+                                                 Compressor& compressor) {
+  const auto counterpart = delta_->link.counterpart(region_);
+  if (delta_->pieces == nullptr || !counterpart) return OverParent{};
+  const std::uint64_t first = first_page_ + first_page_of(index);
+  OverParent over{{}, pages_in_common(*delta_->pieces, pages, static_cast<std::uint16_t>(*counterpart), first, header_.block_pages())};
+  if (over.named.empty()) return over;
+  dictionary_.resize(over.named.size() * kPageBytes + own.size());
+  SNAP_TRY(delta_->link.read_dictionary(region_, first * kPageBytes, over.named, own, dictionary_, {}));
+  const auto room = alternatives_->span().last(alternatives_->size() / 2);
+  SNAP_TRY_ASSIGN(bytes, compressor.compress_over(dictionary_, pages, room));
+  over.payload = room.first(bytes);
+  return over;
 }
 
 void Job::xor_payload(std::size_t index, std::span<std::byte> payload) {

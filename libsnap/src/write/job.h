@@ -100,7 +100,14 @@ class Job {
     std::size_t bytes = 0;
   };
   Result<Payload> compress_payload(std::size_t index, std::span<std::byte> pages, std::span<std::byte> out, Compressor& compressor);
-  Result<std::size_t> compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor);
+  struct OverParent {
+    std::span<const std::byte> payload;  // empty where it is no use
+    std::vector<std::uint64_t> named;
+    std::size_t bytes() const { return sizeof(wire::le16) + named.size() * sizeof(wire::Le40) + payload.size(); }
+  };
+  Result<OverParent> compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor);
+  Result<OverParent> compress_over_named(std::size_t index, std::span<const std::byte> pages, std::span<const std::byte> own, Compressor& compressor);
+  Payload put_over_parent(std::size_t index, const OverParent& over, std::span<std::byte> out);
   void xor_payload(std::size_t index, std::span<std::byte> payload);
   std::uint32_t pages_in(std::size_t block) const;
   std::size_t first_page_of(std::size_t block) const { return block * header_.block_pages(); }
@@ -114,7 +121,8 @@ class Job {
   Buffer data_;
   Buffer out_;
   std::optional<Buffer> parent_;       // the parent's bytes at the job's place, where it does not hold them decoded
-  std::optional<Buffer> alternative_;  // a payload compressed in another way
+  std::optional<Buffer> alternatives_;  // payloads compressed over dictionaries, two
+  Bytes dictionary_;
   std::span<const std::byte> held_;    // the parent's bytes where it does
   std::size_t out_bytes_ = 0;
   std::uint16_t region_ = 0;

@@ -2,8 +2,10 @@
 #include "write/parent_pages.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "base/fail.h"
@@ -19,12 +21,6 @@ namespace {
 constexpr std::size_t kPieceBytes = 2u << 20;
 constexpr std::size_t kPiecesAhead = 16;  // at least as many as threads are of use
 
-class IndexedPages final : public ParentPages {
- public:
-  explicit IndexedPages(std::size_t pages) : table(pages) {}
-  PageTable table;
-};
-
 /// A stretch of a region and the digests of its pages.
 struct Piece {
   std::size_t region = 0;
@@ -33,25 +29,26 @@ struct Piece {
   std::vector<std::byte> buffer;
   std::vector<std::uint32_t> pages;  // in the piece: those that are not zero
   std::vector<Digest> digests;
+  std::array<std::vector<std::pair<std::uint64_t, std::uint32_t>>, SampleTable::kParts> samples;  // and the pages that have them
   Error error;
 };
 
 /// Digests pieces on threads, and takes them into the table in order, so that the table does not depend on the threads.
 class PageIndexer {
  public:
-  PageIndexer(Reader& parent, const ParentPages::Options& options, PageTable& table)
-      : parent_(parent), options_(options), table_(table), batch_(kPiecesAhead) {}
+  PageIndexer(Reader& parent, const ParentPages::Options& options, IndexedPages& to)
+      : parent_(parent), options_(options), to_(to), batch_(kPiecesAhead) {}
 
   Result<void> run() {
     while (true) {
       const std::size_t count = next_batch();
       if (count == 0) return {};
       if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
-      digest_batch(count);
+      for_each(count, [this](std::size_t i) { digest_guarded(batch_[i]); });
       for (std::size_t i = 0; i < count; ++i) {
         if (batch_[i].error.code != Code::kOk) return batch_[i].error;
-        take(batch_[i]);
       }
+      for_each(SampleTable::kParts + 1, [this, count](std::size_t part) { take(part, count); });
     }
   }
 
@@ -75,10 +72,11 @@ class PageIndexer {
     return count;
   }
 
-  void digest_batch(std::size_t count) {
+  template <typename Work>
+  void for_each(std::size_t count, Work one) {
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
-      for (std::size_t i = next++; i < count; i = next++) digest_guarded(batch_[i]);
+      for (std::size_t i = next++; i < count; i = next++) one(i);
     };
     ThreadGroup helpers;
     // Where threads cannot be had, this one does it all.
@@ -96,6 +94,7 @@ class PageIndexer {
 
   Result<void> digest(Piece& piece) {
     piece.pages.clear();
+    for (auto& samples : piece.samples) samples.clear();
     // A last page that is not whole is not looked for.
     const std::size_t whole = piece.bytes / kPageBytes * kPageBytes;
     SNAP_TRY_ASSIGN(extent, parent_.extent(piece.region, piece.offset));
@@ -107,6 +106,7 @@ class PageIndexer {
         if (is_zero(bytes.subspan(std::size_t{page} * kPageBytes, kPageBytes))) continue;
         at.push_back(bytes.data() + std::size_t{page} * kPageBytes);
         piece.pages.push_back(page);
+        for_each_sample({at.back(), kPageBytes}, [&](std::uint64_t hash) { piece.samples[SampleTable::part_of(hash)].emplace_back(hash, page); });
       }
       piece.digests.resize(at.size());
       page_digests(at, piece.digests.data());
@@ -123,16 +123,24 @@ class PageIndexer {
     return std::span<const std::byte>(out);
   }
 
-  void take(const Piece& piece) {
-    const std::uint64_t first = piece.offset / kPageBytes;
-    for (std::size_t i = 0; i < piece.pages.size(); ++i) {
-      table_.insert(piece.digests[i], {static_cast<std::uint16_t>(piece.region), first + piece.pages[i]});
+  // Each part in the order of the pages; the last is that of whole pages.
+  void take(std::size_t part, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const Piece& piece = batch_[i];
+      const auto page_at = [&](std::uint32_t page) {
+        return PageRef{static_cast<std::uint16_t>(piece.region), piece.offset / kPageBytes + page};
+      };
+      if (part == SampleTable::kParts) {
+        for (std::size_t k = 0; k < piece.pages.size(); ++k) to_.pages.insert(piece.digests[k], page_at(piece.pages[k]));
+      } else {
+        for (const auto& [hash, page] : piece.samples[part]) to_.pieces.insert(hash, page_at(page));
+      }
     }
   }
 
   Reader& parent_;
   const ParentPages::Options& options_;
-  PageTable& table_;
+  IndexedPages& to_;
   std::vector<Piece> batch_;
   std::size_t region_ = 0;
   std::uint64_t offset_ = 0;
@@ -152,14 +160,9 @@ std::size_t most_pages(const Reader& parent) {
 
 }  // namespace
 
-const PageTable* parent_page_table(const ParentPages* pages) {
-  const auto* indexed = dynamic_cast<const IndexedPages*>(pages);
-  return indexed != nullptr ? &indexed->table : nullptr;
-}
-
 Result<std::unique_ptr<ParentPages>> ParentPages::index(Reader& parent, const Options& options) {
   auto indexed = std::make_unique<IndexedPages>(most_pages(parent));
-  SNAP_TRY(PageIndexer(parent, options, indexed->table).run());
+  SNAP_TRY(PageIndexer(parent, options, *indexed).run());
   return std::unique_ptr<ParentPages>(std::move(indexed));
 }
 

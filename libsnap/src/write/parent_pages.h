@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+// What ParentPages is.
 #pragma once
 
 #include "snap/writer.h"
 #include "write/page_table.h"
+#include "write/samples.h"
 
 namespace snap {
 
-/// The table behind what ParentPages::index() made; null for null.
-const PageTable* parent_page_table(const ParentPages* pages);
+/// The tables behind what ParentPages::index() made.
+class IndexedPages final : public ParentPages {
+ public:
+  explicit IndexedPages(std::size_t page_count) : pages(page_count), pieces(page_count * ((kPageBytes - kSampleBytes) >> kSampleLog2)) {}
+  PageTable pages;
+  SampleTable pieces;
+};
 
 }  // namespace snap

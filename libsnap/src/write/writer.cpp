@@ -30,7 +30,12 @@ class WriterImpl final : public Writer {
     header_.block_log2 = static_cast<unsigned>(std::countr_zero(options_.block_bytes));
     if (options_.parent != nullptr) {
       header_.set_parent_depth(options_.parent->depth() + 1);
-      delta_.emplace(Delta{ParentLink(*options_.parent), parent_page_table(options_.parent_pages), options_.delta});
+      delta_.emplace(Delta{ParentLink(*options_.parent)});
+      delta_->form = options_.delta;
+      if (const auto* indexed = dynamic_cast<const IndexedPages*>(options_.parent_pages)) {
+        delta_->moved = &indexed->pages;
+        if (options_.parent->depth() == 0) delta_->pieces = &indexed->pieces;
+      }
       catalog_.parent = ParentRef{options_.parent->digest(), options_.parent_hint};
     }
     if (options_.dedup) {

@@ -112,10 +112,11 @@ Bytes worked_on(Bytes content, std::uint64_t seed) {
   for (int i = 0; i < 40; ++i) {
     const auto to = std::span(content).subspan(random.below(pages) * kPage, kPage);
     const auto from = std::span(content).subspan(random.below(pages) * kPage, kPage);
-    switch (random.below(5)) {
+    switch (random.below(6)) {
       case 0: random.fill(to); break;
       case 1: std::fill(to.begin(), to.end(), std::byte{0}); break;
       case 2: std::copy(from.begin(), from.end(), to.begin()); break;
+      case 3: std::copy_n(from.begin(), 3000, to.begin() + 1024); break;  // a dictionary names the page that it came from
       default: to[random.below(kPage)] ^= std::byte{0x5A};
     }
   }
@@ -126,7 +127,9 @@ class ReadCosts : public testing::TestWithParam<DeltaForm> {};
 INSTANTIATE_TEST_SUITE_P(All, ReadCosts, testing::Values(DeltaForm::kAuto, DeltaForm::kRaw, DeltaForm::kXor, DeltaForm::kDictionary));
 
 TEST_P(ReadCosts, AreWhatReadingTakes) {
-  Bytes content = make_content(Pattern::kMixed, 200 * kPage + 77, 1);
+  Bytes content = make_content(Pattern::kMixed, 100 * kPage, 1);
+  const Bytes noise = make_content(Pattern::kRandom, 100 * kPage + 77, 11);
+  content.insert(content.end(), noise.begin(), noise.end());
   ColdChain chain;
   const std::uint32_t blocks[] = {65536, 65536, 16384, 262144};
   for (std::size_t i = 0; i < std::size(blocks); ++i) {

@@ -87,13 +87,13 @@ void take_block(const wire::RecordHead& head, const std::byte* body, std::uint64
   const std::uint32_t pages = head.aux;
   Payload payload;
   payload.block = head.number;
-  payload.codec = static_cast<snap::Codec>(head.codec);
+  payload.codec = head.codec == wire::kZstdOverParent ? snap::Codec::kZstd : static_cast<snap::Codec>(head.codec);
   std::size_t before = (pages + 1) / 2;
   bool first = true;
   for (std::uint32_t page = 0; page < pages; ++page) {
     const unsigned byte = std::to_integer<unsigned>(body[page / 2]);
     const unsigned kind = page % 2 == 0 ? byte & 15 : byte >> 4;
-    if (kind == wire::kZero) continue;
+    if (kind == wire::kZero || kind == wire::kSame) continue;
     const std::uint64_t number = head.number * block_pages + page;
     payload.pages.push_back(number);
     if (kind == wire::kCopy) {
@@ -104,6 +104,18 @@ void take_block(const wire::RecordHead& head, const std::byte* body, std::uint64
     if (first) payload.target = number * snap::kPageBytes;
     first = false;
     payload.raw += snap::kPageBytes;
+  }
+  payload.block_pages = pages;
+  payload.over_parent = head.codec == wire::kZstdOverParent;
+  if (payload.over_parent) {
+    wire::le16 count;
+    std::memcpy(&count, body + before, sizeof count);
+    before += sizeof count;
+    for (unsigned i = 0; i < count; ++i, before += sizeof(wire::Le40)) {
+      wire::Le40 number;
+      std::memcpy(&number, body + before, sizeof number);
+      payload.named.push_back(number.value());
+    }
   }
   payload.stored = head.body_bytes - before;
   payload.at = all.bytes.size();
@@ -155,12 +167,13 @@ void write_file(const std::string& path, std::span<const std::byte> bytes) {
 BareDecoder::BareDecoder() : zstd_(ZSTD_createDCtx()) {}
 BareDecoder::~BareDecoder() { ZSTD_freeDCtx(static_cast<ZSTD_DCtx*>(zstd_)); }
 
-void BareDecoder::decode(const Payload& payload, const std::byte* stored, std::byte* to) {
+void BareDecoder::decode(const Payload& payload, const std::byte* stored, std::byte* to, std::span<const std::byte> dictionary) {
   std::size_t done = payload.raw;
   if (payload.codec == snap::Codec::kLz4) {
     done = static_cast<std::size_t>(LZ4_decompress_safe(reinterpret_cast<const char*>(stored), reinterpret_cast<char*>(to),
                                                         static_cast<int>(payload.stored), static_cast<int>(payload.raw)));
   } else if (payload.codec == snap::Codec::kZstd) {
+    if (!dictionary.empty()) ZSTD_DCtx_refPrefix(static_cast<ZSTD_DCtx*>(zstd_), dictionary.data(), dictionary.size());
     done = ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(zstd_), to, payload.raw, stored, payload.stored);
   } else if (payload.raw != 0) {
     std::memcpy(to, stored, payload.raw);

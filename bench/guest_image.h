@@ -98,6 +98,9 @@ struct Payload {
   std::size_t raw = 0;               ///< bytes decoded
   std::uint64_t target = 0;          ///< where in the region its first raw page is
   std::vector<std::uint64_t> pages;  ///< pages of the region that are not zero, copies among them
+  bool over_parent = false;          ///< the parent's pages are its dictionary: those named, then those of the block
+  std::vector<std::uint64_t> named;
+  std::uint32_t block_pages = 0;
 };
 struct Payloads {
   std::vector<std::byte> bytes;
@@ -116,7 +119,7 @@ class BareDecoder {
   ~BareDecoder();
   BareDecoder(const BareDecoder&) = delete;
   BareDecoder& operator=(const BareDecoder&) = delete;
-  void decode(const Payload& payload, const std::byte* stored, std::byte* to);
+  void decode(const Payload& payload, const std::byte* stored, std::byte* to, std::span<const std::byte> dictionary = {});
 
  private:
   void* zstd_;

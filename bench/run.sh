@@ -4,6 +4,7 @@
 # Prints the figures of docs/performance.md, each beside its peer, measured in the same run.
 #
 #   bench/run.sh [--guest FILE] [--quick] [--codings] [--figures DIGITS] [--rounds N] [--json FILE]
+#   bench/run.sh delta [OPTION]...      the delta codecs, without a guest; delta --help lists the options
 #
 #   --guest FILE      raw memory of a guest; without it, bench/guest/make-guest.sh makes 1 GiB of one, once (ten minutes)
 #   --quick           five rounds instead of nine, and less of what takes long
@@ -24,9 +25,22 @@ figures=12345
 arguments=()
 
 usage() {
-    sed -n '3,17s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,18s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
+
+build_programs() {
+    if [ ! -f "$build/build.ninja" ]; then
+        cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release > /dev/null
+    fi
+    cmake --build "$build" --target vmsnap_bench make_old_image > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
+}
+
+if [ "${1:-}" = delta ]; then
+    mkdir -p "$data"
+    build_programs
+    exec "$build/bench/vmsnap-bench" "$@"
+fi
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -55,10 +69,7 @@ if [ -z "$guest" ]; then
     guest=$data/guest.raw
 fi
 
-if [ ! -f "$build/build.ninja" ]; then
-    cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release > /dev/null
-fi
-cmake --build "$build" --target vmsnap_bench make_old_image > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
+build_programs
 
 if [[ $figures == *5* ]]; then
     old=$data/old-$(stat -c '%s-%Y' "$guest")

@@ -46,11 +46,14 @@ Result<void> copy_region(RegionSource& source, Reader& reader, std::size_t regio
   for (std::uint64_t offset = 0; offset < info.size;) {
     const Result<Extent> extent = source.extent(offset);
     if (!extent) return extent.error();
-    const std::uint64_t length = extent->data ? std::min(extent->length, kSliceBytes) : extent->length;
-    Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
-    if (!taken) return taken;
-    offset += length;
-    tally.done += length;
+    const std::uint64_t end = offset + extent->length;
+    while (offset < end) {
+      const std::uint64_t length = extent->data ? std::min(end - offset, kSliceBytes) : end - offset;
+      Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
+      if (!taken) return taken;
+      offset += length;
+      tally.done += length;
+    }
   }
   return writer.end_region();
 }

@@ -95,13 +95,17 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
+    return extent_until(region, offset, infos_[region].size);
+  }
+
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t limit) override {
     const std::uint64_t size = infos_[region].size;
     const unsigned log2 = image_->header().block_log2;
     const std::uint64_t first = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, first));
     if (present != first) return Extent{offset, std::min(size, present << log2) - offset, false};
     std::uint64_t end = first;
-    while (end == present && end < image_->blocks(region)) {
+    while (end == present && end < image_->blocks(region) && end << log2 < limit) {
       ++end;
       SNAP_TRY_ASSIGN(next, image_->next_present(region, end));
       present = next;

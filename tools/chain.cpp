@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::size_t kCacheBytes = 64u << 20;  // of all files of a chain
 constexpr std::size_t kLeastCacheBytes = 4u << 20;
-constexpr unsigned kMostParents = 64;  // SPEC 15
 
 std::size_t cache_share(unsigned depth) { return std::max(kLeastCacheBytes, kCacheBytes / (depth + 1)); }
 

@@ -15,6 +15,8 @@ namespace snap::tool {
 /// What --parent names: files, and directories to look in. Beside the child is looked besides.
 using ParentPlaces = std::vector<std::string>;
 
+constexpr unsigned kMostParents = 64;  // SPEC 15
+
 /// One snapshot's open parents. All methods end the command where they fail.
 class Chain {
  public:

@@ -220,6 +220,7 @@ Command add_info(Options& options) {
   options.output(args->output);
   options.operand("FILE", args->file, "A file of any format that convert reads");
   return [args] {
+    if (args->tree && !args->parents.empty()) fail_usage("--parent is for a file, not for --tree");
     const bool as_json = args->output == "json";
     return args->tree ? print_tree(args->file, as_json) : info(args->file, args->parents, as_json);
   };

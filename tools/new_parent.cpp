@@ -21,7 +21,10 @@ Input open_parent(const std::string& path) {
 
 }  // namespace
 
-NewParent::NewParent(const std::string& path, const ParentPlaces& places) : input_(open_parent(path)), opened_(input_, places) {}
+NewParent::NewParent(const std::string& path, const ParentPlaces& places) : input_(open_parent(path)), opened_(input_, places) {
+  if (reader().depth() < kMostParents) return;
+  throw Failure{kExitUnsupported, fmt::format("{}: counts {} parents, and a chain has no more; rebase or flatten it first", name(), kMostParents)};
+}
 
 void NewParent::set(WriterOptions& options, unsigned threads, Tally& tally) {
   for (const RegionInfo& region : reader().regions()) {

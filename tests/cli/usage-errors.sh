@@ -57,6 +57,7 @@ convert -B x.vmsnap -O raw x.vmsnap result
 convert -o delta=none ram result
 convert --all ram result
 info --tree
+info --tree --parent x.vmsnap .
 help frobnicate
 LINES
 for line in --help --version help 'help convert' 'convert --help' 'help compare'; do

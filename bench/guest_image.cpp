@@ -104,6 +104,7 @@ void take_block(const wire::RecordHead& head, const std::byte* body, std::uint64
     if (first) payload.target = number * snap::kPageBytes;
     first = false;
     payload.raw += snap::kPageBytes;
+    payload.stored_pages.push_back(number);
   }
   payload.block_pages = pages;
   payload.over_parent = head.codec == wire::kZstdOverParent;

@@ -98,6 +98,7 @@ struct Payload {
   std::size_t raw = 0;               ///< bytes decoded
   std::uint64_t target = 0;          ///< where in the region its first raw page is
   std::vector<std::uint64_t> pages;  ///< pages of the region that are not zero, copies among them
+  std::vector<std::uint64_t> stored_pages;  ///< those that the payload holds, in its order
   bool over_parent = false;          ///< the parent's pages are its dictionary: those named, then those of the block
   std::vector<std::uint64_t> named;
   std::uint32_t block_pages = 0;

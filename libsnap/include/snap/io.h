@@ -29,6 +29,8 @@ class RandomSource {
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) = 0;
   /// All reads of the batch; one submission where the source can. The first error ends it.
   virtual Result<void> read_batch(std::span<ReadRequest> batch);
+  /// The bytes themselves, unread, where the source has them in memory; they stay as they are while it is used. Default: none.
+  virtual std::span<const std::byte> bytes_at(std::uint64_t offset, std::size_t length);
   /// The next offset >= `offset` that may hold data (SEEK_DATA), or the size where none does. Default: `offset`.
   virtual Result<std::uint64_t> next_data(std::uint64_t offset);
 };

@@ -19,6 +19,10 @@ class MemorySource final : public RandomSource {
     if (count != 0) std::memcpy(out.data(), bytes_.data() + offset, count);
     return count;
   }
+  std::span<const std::byte> bytes_at(std::uint64_t offset, std::size_t length) override {
+    return offset <= bytes_.size() && length <= bytes_.size() - offset ? bytes_.subspan(static_cast<std::size_t>(offset), length)
+                                                                       : std::span<const std::byte>();
+  }
 
  private:
   std::span<const std::byte> bytes_;
@@ -46,6 +50,7 @@ Result<void> RandomSource::read_batch(std::span<ReadRequest> batch) {
   return {};
 }
 
+std::span<const std::byte> RandomSource::bytes_at(std::uint64_t, std::size_t) { return {}; }
 Result<std::uint64_t> RandomSource::next_data(std::uint64_t offset) { return offset; }
 
 std::unique_ptr<RandomSource> memory_source(std::span<const std::byte> bytes) { return std::make_unique<MemorySource>(bytes); }

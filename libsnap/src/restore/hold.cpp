@@ -30,19 +30,12 @@ class MemoryFile {
     fd_ = ::memfd_create("vmsnap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd_ < 0) return io_error("cannot make a memory file");
     if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return io_error("cannot size a memory file", bytes);
-    if (bytes == 0) return {};
-    memory_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-    if (memory_ == MAP_FAILED) {
-      memory_ = nullptr;
-      return io_error("cannot map a memory file", bytes);
-    }
     bytes_ = bytes;
     return {};
   }
 
   // Nobody can change it any more, not even whoever gets the descriptor.
   Result<void> seal() {
-    if (memory_ != nullptr && ::munmap(std::exchange(memory_, nullptr), bytes_) != 0) return io_error("cannot unmap a memory file");
     if (::fcntl(fd_, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return io_error("cannot seal a memory file");
     if (bytes_ == 0) return {};
     memory_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd_, 0);
@@ -52,7 +45,8 @@ class MemoryFile {
   }
 
   int fd() const { return fd_; }
-  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(memory_), bytes_}; }
+  /// Once it is sealed.
+  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(memory_), memory_ == nullptr ? 0 : bytes_}; }
 
  private:
   int fd_ = -1;
@@ -71,7 +65,8 @@ class HeldReader final : public HeldSnapshot, public PageReader {
       const RegionInfo& info = reader_.regions()[region];
       if (info.kind != RegionKind::kMemory) continue;
       SNAP_TRY(files_[region].make(static_cast<std::size_t>(info.size)));
-      SNAP_TRY(restore_to_memory(reader_, region, files_[region].bytes(), fresh));
+      // Written, not mapped: a page that is written whole need not be cleared first.
+      SNAP_TRY(restore_to_file(reader_, region, files_[region].fd(), 0, fresh));
       SNAP_TRY(files_[region].seal());
     }
     return {};

@@ -157,6 +157,10 @@ Result<void> Job::prepare() {
 Result<void> Job::fetch() {
   if (feed_ != nullptr) return fetch_from_feed();
   if (source_ == nullptr) return {};
+  if (const auto bytes = source_->bytes_at(source_offset_, source_bytes_); !bytes.empty()) {
+    append(bytes);
+    return {};
+  }
   for (std::size_t at = 0; at < source_bytes_; at += kFetchBytes) {
     const std::size_t bytes = std::min(kFetchBytes, source_bytes_ - at);
     SNAP_TRY_ASSIGN(got, source_->read_at(source_offset_ + at, room(bytes)));

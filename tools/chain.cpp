@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::size_t kCacheBytes = 64u << 20;  // of all files of a chain
 constexpr std::size_t kLeastCacheBytes = 4u << 20;
-constexpr unsigned kMostParents = 64;  // SPEC 15
 
 std::size_t cache_share(unsigned depth) { return std::max(kLeastCacheBytes, kCacheBytes / (depth + 1)); }
 
@@ -29,6 +28,17 @@ bool is_file(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
+/// Nothing where the file cannot be read, which `unread` then tells: another candidate may serve.
+std::unique_ptr<Input> try_open(const std::string& path, std::optional<Failure>& unread) {
+  try {
+    return std::make_unique<Input>(path);
+  } catch (const Failure& failure) {
+    if (failure.status > 128) throw;
+    unread = failure;
+    return nullptr;
+  }
+}
+
 std::string join(const std::string& directory, const std::string& name) { return (std::filesystem::path(directory) / name).string(); }
 
 }  // namespace
@@ -36,7 +46,7 @@ std::string join(const std::string& directory, const std::string& name) { return
 Reader& Chain::open(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory) {
   Found found = find(parent, child_depth, child, directory);
   const std::size_t place = links_.size();
-  links_.push_back({std::move(found.file), nullptr});
+  links_.push_back({std::move(found.file), found.info, nullptr});
   Reader* grandparent = nullptr;
   const std::string name = links_[place].file->name();
   if (found.info.parent) grandparent = &open(*found.info.parent, found.info.depth, name, links_[place].file->directory());
@@ -59,15 +69,19 @@ Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const st
   if (!directory.empty() && !parent.hint.empty()) candidates.push_back(join(directory, parent.hint));
 
   std::string wrong;
+  std::optional<Failure> unread;
   for (const std::string& candidate : candidates) {
     if (!is_file(candidate)) continue;
-    auto file = std::make_unique<Input>(candidate);
+    auto file = try_open(candidate, unread);
+    if (file == nullptr) continue;
     if (file->format() != Format::kVmsnap) {
       wrong += fmt::format("\n  {} is no snapshot", printable(candidate));
       continue;
     }
     auto info = read_parent_info(file->source());
-    if (!info) {
+    if (!info && info.error().code != Code::kCorrupt && info.error().code != Code::kTruncated && info.error().code != Code::kUnsupported) {
+      file->fail(info.error());
+    } else if (!info) {
       wrong += fmt::format("\n  {}: {}", printable(candidate), describe(info.error()));
     } else if (info->digest != parent.digest) {
       wrong += fmt::format("\n  {} has the digest {}", printable(candidate), to_hex(info->digest));
@@ -77,6 +91,7 @@ Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const st
       return {std::move(file), std::move(*info)};
     }
   }
+  if (unread) throw Failure{unread->status, fmt::format("{}: its parent {}", child, unread->message)};
   const std::string what = parent.hint.empty() ? "its parent" : fmt::format("its parent '{}'", printable(parent.hint));
   const char* advice = wrong.empty() ? " was not found; say where it is with --parent" : " is not among those found:";
   throw Failure{kExitParent, fmt::format("{}: {} with the digest {}{}{}", child, what, to_hex(parent.digest), advice, wrong)};

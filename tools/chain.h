@@ -15,6 +15,8 @@ namespace snap::tool {
 /// What --parent names: files, and directories to look in. Beside the child is looked besides.
 using ParentPlaces = std::vector<std::string>;
 
+constexpr unsigned kMostParents = 64;  // SPEC 15
+
 /// One snapshot's open parents. All methods end the command where they fail.
 class Chain {
  public:
@@ -27,7 +29,8 @@ class Chain {
   /// The files, the nearest parent first.
   struct Link {
     std::unique_ptr<Input> file;
-    std::unique_ptr<Reader> reader;
+    ParentInfo info;
+    std::unique_ptr<Reader> reader;  // null where its own parents could not be had
   };
   const std::vector<Link>& links() const { return links_; }
   /// The file that an error is about: the child's own, or an ancestor's.

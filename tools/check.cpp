@@ -192,8 +192,7 @@ void repair_file(Input& input, Reader* parent, const CheckArgs& args) {
   if (!check_source(again, input, parent, args).clean()) {
     throw Failure{kExitDamaged, fmt::format("{}: the repaired file has faults as well; nothing was changed", input.name())};
   }
-  [[maybe_unused]] const int owner_kept = ::fchown(file->fd(), input.status().st_uid, input.status().st_gid);
-  if (::fchmod(file->fd(), input.status().st_mode & 07777) != 0) fail_errno(input.name(), "cannot set the mode");
+  keep_mode(file->fd(), input);
   must(file->commit(), input.name());
 }
 

@@ -10,5 +10,9 @@ Command add_convert(Options& options);
 Command add_info(Options& options);
 Command add_check(Options& options);
 Command add_compare(Options& options);
+Command add_map(Options& options);
+Command add_flatten(Options& options);
+Command add_rebase(Options& options);
+Command add_bench(Options& options);
 
 }  // namespace snap::tool

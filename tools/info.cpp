@@ -8,11 +8,13 @@
 #include <string>
 
 #include "commands.h"
+#include "lineage.h"
 #include "open.h"
 #include "report.h"
 #include "snap/import.h"
 #include "snap/reader.h"
 #include "text.h"
+#include "tree.h"
 
 namespace snap::tool {
 namespace {
@@ -56,7 +58,7 @@ Json region_json(const Reader& reader, std::size_t index) {
   json["blocks"] = block_count(reader, region);
   json["stored_blocks"] = reader.region_stats(index).block_records;
   if (region.kind != RegionKind::kMemory) return json;
-  json["zero_share"] = zero_share(reader, index);
+  json["zero_share"] = reader.parent_ref() ? Json(nullptr) : Json(zero_share(reader, index));
   json["guest_page_bytes"] = std::uint64_t{1} << region.guest_page_log2;
   json["placements"] = Json::array();
   for (const Placement& each : region.placements) {
@@ -65,7 +67,7 @@ Json region_json(const Reader& reader, std::size_t index) {
   return json;
 }
 
-Json snapshot_json(Input& input, const Reader& reader) {
+Json snapshot_json(Input& input, const Reader& reader, const Lineage* lineage) {
   Json json{{"file", input.name()}, {"format", "vmsnap"}, {"file_bytes", reader.file_bytes()}};
   json["format_version"] = version_at(input, 8, true);
   json["digest"] = to_hex(reader.digest());
@@ -79,6 +81,7 @@ Json snapshot_json(Input& input, const Reader& reader) {
     json[reader.regions()[i].kind == RegionKind::kMemory ? "regions" : "states"].push_back(region_json(reader, i));
   }
   json["metadata"] = reader.metadata();
+  if (lineage != nullptr) lineage->add_to(json);
   return json;
 }
 
@@ -86,8 +89,8 @@ std::string region_text(const Reader& reader, std::size_t index) {
   const RegionInfo& region = reader.regions()[index];
   std::string text = fmt::format("  {:<24} {:>10}", printable(region.name), human_bytes(region.size));
   if (region.kind == RegionKind::kMemory) {
-    text += fmt::format("  {} of {} blocks stored, {} zero", reader.region_stats(index).block_records,
-                        block_count(reader, region), percent(zero_share(reader, index)));
+    text += fmt::format("  {} of {} blocks stored, ", reader.region_stats(index).block_records, block_count(reader, region));
+    text += reader.parent_ref() ? "the others as in the parent" : percent(zero_share(reader, index)) + " zero";
   }
   text += '\n';
   for (const Placement& each : region.placements) {
@@ -97,13 +100,14 @@ std::string region_text(const Reader& reader, std::size_t index) {
   return text;
 }
 
-std::string snapshot_text(Input& input, const Reader& reader) {
+std::string snapshot_text(Input& input, const Reader& reader, const Lineage* lineage) {
   const std::uint64_t memory = content_bytes(reader, RegionKind::kMemory), state = content_bytes(reader, RegionKind::kState);
   std::string text = fmt::format("file:        {}\nformat:      vmsnap, version {}\n", input.name(), version_at(input, 8, true));
   text += fmt::format("size:        {} ({} bytes), {} of its content\n", human_bytes(reader.file_bytes()), reader.file_bytes(),
                       percent(ratio(reader)));
   text += fmt::format("content:     {} of memory, {} of state\n", human_bytes(memory), human_bytes(state));
   text += fmt::format("digest:      {}\nblock size:  {} KiB\n", to_hex(reader.digest()), reader.block_bytes() / 1024);
+  if (lineage != nullptr) text += lineage->text();
   std::string regions, states;
   for (std::size_t i = 0; i < reader.regions().size(); ++i) {
     (reader.regions()[i].kind == RegionKind::kMemory ? regions : states) += region_text(reader, i);
@@ -157,10 +161,13 @@ void print_json(const Json& json) {
   print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-void info_of_snapshot(Input& input, bool as_json) {
-  const auto reader = Reader::open(input.source(), {.cache_bytes = 1u << 20});
+void info_of_snapshot(Input& input, const ParentPlaces& places, bool as_json) {
+  const auto reader = Reader::open(input.source(), {.cache_bytes = 1u << 20, .without_parent = true});
   if (!reader) input.fail(reader.error());
-  as_json ? print_json(snapshot_json(input, **reader)) : print(snapshot_text(input, **reader));
+  std::optional<Lineage> lineage;
+  if ((*reader)->parent_ref()) lineage.emplace(input, **reader, places);
+  const Lineage* const parents = lineage ? &*lineage : nullptr;
+  as_json ? print_json(snapshot_json(input, **reader, parents)) : print(snapshot_text(input, **reader, parents));
 }
 
 void info_of_image(Input& input, bool as_json) {
@@ -182,11 +189,11 @@ void info_of_stream(Input& input, bool as_json) {
                     bytes));
 }
 
-int info(const std::string& file, bool as_json) {
+int info(const std::string& file, const ParentPlaces& places, bool as_json) {
   Input input(file);
   switch (input.format()) {
     case Format::kVmsnap:
-      info_of_snapshot(input, as_json);
+      info_of_snapshot(input, places, as_json);
       break;
     case Format::kQcow2:
       info_of_image(input, as_json);
@@ -204,11 +211,19 @@ int info(const std::string& file, bool as_json) {
 Command add_info(Options& options) {
   struct Args {
     std::string file, output = "human";
+    ParentPlaces parents;
+    bool tree = false;
   };
   auto args = std::make_shared<Args>();
+  options.flag("--tree", args->tree, "FILE is a directory: the snapshots in it, as children of their parents");
+  options.parents(args->parents);
   options.output(args->output);
   options.operand("FILE", args->file, "A file of any format that convert reads");
-  return [args] { return info(args->file, args->output == "json"); };
+  return [args] {
+    if (args->tree && !args->parents.empty()) fail_usage("--parent is for a file, not for --tree");
+    const bool as_json = args->output == "json";
+    return args->tree ? print_tree(args->file, as_json) : info(args->file, args->parents, as_json);
+  };
 }
 
 }  // namespace snap::tool

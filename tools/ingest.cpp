@@ -2,8 +2,10 @@
 #include "ingest.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
+#include "new_parent.h"
 #include "signals.h"
 #include "snap/restore.h"
 
@@ -13,35 +15,45 @@ namespace {
 constexpr std::uint64_t kSliceBytes = 64u << 20;
 constexpr Error kOtherContent{.code = Code::kCorrupt, .what = "the content does not give the digest recorded"};
 
-/// A region of a snapshot as a file, so that the writer's workers decode what they compress.
+/// A region of a snapshot as a file, so that the writer's workers decode what they compress. `failed` is set where that cannot be
+/// read: an error of a parent is the new snapshot's parent's otherwise.
 class RegionSource final : public RandomSource {
  public:
-  RegionSource(Reader& reader, std::size_t region) : reader_(reader), region_(region) {}
+  RegionSource(Reader& reader, std::size_t region, std::atomic<bool>& failed) : reader_(reader), region_(region), failed_(failed) {}
   Result<std::uint64_t> size() override { return reader_.regions()[region_].size; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
     const std::uint64_t bytes = reader_.regions()[region_].size;
     const std::uint64_t left = offset < bytes ? bytes - offset : 0;
     const auto part = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left)));
-    if (const Result<void> done = reader_.read(region_, offset, part); !done) return done.error();
+    if (const Result<void> done = reader_.read(region_, offset, part); !done) return failed_ = true, done.error();
     return part.size();
+  }
+  Result<Extent> extent(std::uint64_t offset) {
+    const Result<Extent> extent = reader_.extent(region_, offset);
+    if (!extent) failed_ = true;
+    return extent;
   }
 
  private:
   Reader& reader_;
   std::size_t region_;
+  std::atomic<bool>& failed_;
 };
 
 Result<void> copy_region(RegionSource& source, Reader& reader, std::size_t region, Writer& writer, Tally& tally) {
   const RegionInfo& info = reader.regions()[region];
   if (Result<void> begun = writer.begin_region(info); !begun) return begun;
   for (std::uint64_t offset = 0; offset < info.size;) {
-    const Result<Extent> extent = reader.extent(region, offset);
+    const Result<Extent> extent = source.extent(offset);
     if (!extent) return extent.error();
-    const std::uint64_t length = extent->data ? std::min(extent->length, kSliceBytes) : extent->length;
-    Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
-    if (!taken) return taken;
-    offset += length;
-    tally.done += length;
+    const std::uint64_t end = offset + extent->length;
+    while (offset < end) {
+      const std::uint64_t length = extent->data ? std::min(end - offset, kSliceBytes) : end - offset;
+      Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
+      if (!taken) return taken;
+      offset += length;
+      tally.done += length;
+    }
   }
   return writer.end_region();
 }
@@ -53,9 +65,9 @@ Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
   return writer.taken_bytes();
 }
 
-Result<std::uint64_t> copy_snapshot(Reader& reader, std::unique_ptr<Writer> writer, Tally& tally) {
+Result<std::uint64_t> copy_snapshot(Reader& reader, std::unique_ptr<Writer> writer, Tally& tally, std::atomic<bool>& failed) {
   std::vector<RegionSource> sources;
-  for (std::size_t region = 0; region < reader.regions().size(); ++region) sources.emplace_back(reader, region);
+  for (std::size_t region = 0; region < reader.regions().size(); ++region) sources.emplace_back(reader, region, failed);
   // After an error the writer's workers may still be reading: it goes before what they read from.
   const std::unique_ptr<Writer> first_to_go = std::move(writer);
 
@@ -76,26 +88,32 @@ class CopyVisitor final : public StreamVisitor {
   explicit CopyVisitor(Writer& writer) : writer_(writer) {}
   Result<void> region_begin(std::size_t, const RegionInfo& info) override {
     at_ = 0;
-    return writer_.begin_region(info);
+    return note(writer_.begin_region(info));
   }
   Result<void> region_bytes(std::size_t, std::uint64_t offset, std::span<const std::byte> bytes) override {
     if (Result<void> skipped = skip_to(offset); !skipped) return skipped;
     at_ += bytes.size();
-    return writer_.write(bytes);
+    return note(writer_.write(bytes));
   }
   Result<void> region_end(std::size_t, std::uint64_t size) override {
     if (Result<void> skipped = skip_to(size); !skipped) return skipped;
-    return writer_.end_region();
+    return note(writer_.end_region());
   }
+  bool writer_failed() const { return writer_failed_; }
 
  private:
   Result<void> skip_to(std::uint64_t offset) {
     const std::uint64_t gap = offset - at_;
     at_ = offset;
-    return gap == 0 ? Result<void>() : writer_.skip(gap);
+    return gap == 0 ? Result<void>() : note(writer_.skip(gap));
+  }
+  Result<void> note(Result<void> result) {
+    writer_failed_ |= !result;
+    return result;
   }
 
   Writer& writer_;
+  bool writer_failed_ = false;
   std::uint64_t at_ = 0;
 };
 
@@ -103,7 +121,7 @@ Result<std::uint64_t> copy_stream(Input& input, const IngestOptions& options, Wr
   CopyVisitor visitor(writer);
   StreamParents parents(input, options.parents);
   const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
-  if (!result) parents.fail_if_theirs(result.error());
+  if (!result && !visitor.writer_failed()) parents.fail_if_theirs(result.error());
   if (!result) return result.error();
   for (const auto& [key, value] : result->metadata) {
     if (const auto set = writer.set_metadata(key, value); !set) return set.error();
@@ -152,8 +170,9 @@ Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& 
   if (!created) return created.error();
   if (input.format() == Format::kVmsnap && input.seekable()) {
     OpenSnapshot opened(input, options.parents);
-    const auto copied = copy_snapshot(opened.reader(), std::move(*created), tally);
-    if (!copied && copied.error().ancestor != 0) opened.fail(copied.error());
+    std::atomic<bool> failed{false};
+    const auto copied = copy_snapshot(opened.reader(), std::move(*created), tally, failed);
+    if (!copied && failed && copied.error().ancestor != 0) opened.fail(copied.error());
     return copied;
   }
   Writer& writer = **created;
@@ -163,6 +182,13 @@ Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& 
   }
   if (const auto imported = import_foreign(input, writer, options, tally); !imported) return imported.error();
   return finish(writer, nullptr);
+}
+
+Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
+  const auto taken = ingest(input, output.sink(), how, options, tally);
+  if (!taken && parent != nullptr && taken.error().ancestor != 0) parent->fail(taken.error());
+  if (!taken) fail_between(taken.error(), input, output);
+  return {.in = *taken, .out = output.sink().taken_bytes()};
 }
 
 Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) : input_(input) {

@@ -24,6 +24,17 @@ struct IngestOptions {
 /// Makes a snapshot of all that `input` holds; answers how many bytes that is.
 Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally);
 
+/// What a command did, for its summary and its exit status.
+struct Outcome {
+  std::uint64_t in = 0, out = 0;
+  int status = kExitOk;
+  std::string note{};  ///< after the summary; said even with -q where the status is not kExitOk
+};
+
+class NewParent;
+/// The same into an output, as a difference against `parent` or alone, as `how` says; ends the command where that fails.
+Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptions& how, const IngestOptions& options, Tally& tally);
+
 /// A snapshot to be read at random: the input itself, or for another format a temporary one made of it.
 class Snapshot {
  public:

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <new>
 
+#include "bench.h"
 #include "commands.h"
 #include "report.h"
 #include "signals.h"
@@ -23,6 +25,10 @@ int parse_and_run(int argc, char** argv) {
   line.add("info", "Say what a file is and what it holds", add_info);
   line.add("check", "Find all damage of snapshots; repair what can be", add_check);
   line.add("compare", "Compare the content of two files", add_compare);
+  line.add("map", "List the memory that differs from the parent's", add_map);
+  line.add("flatten", "Make a difference stand alone", add_flatten);
+  line.add("rebase", "Make a snapshot a difference against another parent", add_rebase);
+  line.add("bench", "Run vmsnap-bench", add_bench);
   return line.run(argc, argv);
 }
 
@@ -37,6 +43,7 @@ void occupy_standard_descriptors() {
 int guarded_main(int argc, char** argv) {
   try {
     occupy_standard_descriptors();
+    if (argc > 1 && std::strcmp(argv[1], "bench") == 0) run_bench(argv);
     install_signal_handlers();
     return parse_and_run(argc, argv);
   } catch (const Failure& failure) {

@@ -21,8 +21,12 @@ Input open_parent(const std::string& path) {
 
 }  // namespace
 
-NewParent::NewParent(const std::string& path, const ParentPlaces& places, unsigned threads, Tally& tally)
-    : input_(open_parent(path)), opened_(input_, places) {
+NewParent::NewParent(const std::string& path, const ParentPlaces& places) : input_(open_parent(path)), opened_(input_, places) {
+  if (reader().depth() < kMostParents) return;
+  throw Failure{kExitUnsupported, fmt::format("{}: counts {} parents, and a chain has no more; rebase or flatten it first", name(), kMostParents)};
+}
+
+void NewParent::set(WriterOptions& options, unsigned threads, Tally& tally) {
   for (const RegionInfo& region : reader().regions()) {
     if (region.kind == RegionKind::kMemory) tally.total += region.size;
   }
@@ -30,21 +34,20 @@ NewParent::NewParent(const std::string& path, const ParentPlaces& places, unsign
   if (!pages) opened_.fail(pages.error());
   pages_ = std::move(*pages);
   tally.done = tally.total = 0;
-}
-
-void NewParent::set(WriterOptions& options, bool keep_block_size) {
-  if (!keep_block_size) options.block_bytes = reader().block_bytes();
   options.parent = &reader();
   options.parent_pages = pages_.get();
   const std::string name = std::filesystem::path(followed(input_.name())).filename().string();
   if (name.size() <= kMostHintBytes) options.parent_hint = name;
 }
 
+bool NewParent::is(const struct stat& file) const {
+  return file.st_dev == input_.status().st_dev && file.st_ino == input_.status().st_ino;
+}
+
 void NewParent::refuse_as_output(const std::string& path) const {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return;
-  const bool parent = status.st_dev == input_.status().st_dev && status.st_ino == input_.status().st_ino;
-  if (parent || opened_.chain().holds(status)) fail_usage(fmt::format("{}: is the parent, which the new snapshot needs", path));
+  if (is(status) || builds_on(status)) fail_usage(fmt::format("{}: is the parent, which the new snapshot needs", path));
 }
 
 void NewParent::fail(Error error) {

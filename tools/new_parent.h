@@ -14,13 +14,16 @@ namespace snap::tool {
 /// All methods end the command where they fail.
 class NewParent {
  public:
-  /// Opens it with its own parents and notes where its pages stand, which `tally` counts.
-  NewParent(const std::string& path, const ParentPlaces& places, unsigned threads, Tally& tally);
+  /// Opens it with its own parents.
+  NewParent(const std::string& path, const ParentPlaces& places);
 
-  /// The writer's options become those of a child, with the parent's block size unless `keep_block_size`.
-  void set(WriterOptions& options, bool keep_block_size);
+  bool is(const struct stat& file) const;
+  /// One of its parents is that file.
+  bool builds_on(const struct stat& file) const { return opened_.chain().holds(file); }
   /// A file that is the parent, or one of its parents, must not be replaced by the child.
   void refuse_as_output(const std::string& path) const;
+  /// Notes where its pages stand, which `tally` counts; the writer's options become those of a child.
+  void set(WriterOptions& options, unsigned threads, Tally& tally);
   const std::string& name() const { return input_.name(); }
   Reader& reader() { return opened_.reader(); }
   /// Ends the command with an error of the parent, as one that reads its child tells it.

@@ -182,6 +182,11 @@ void Output::commit() {
   }
 }
 
+void keep_mode(int fd, const Input& input) {
+  [[maybe_unused]] const int owner_kept = ::fchown(fd, input.status().st_uid, input.status().st_gid);
+  if (::fchmod(fd, input.status().st_mode & 07777) != 0) fail_errno(input.name(), "cannot set the mode");
+}
+
 void fail_between(const Error& error, Input& input, const Output& output) {
   if (error.code == Code::kIo && !input.failed()) fail(output.name(), error);
   input.fail(error);

@@ -99,6 +99,8 @@ class Output {
   std::optional<GuardedSink> sink_;
 };
 
+/// A new file that takes the place of `input` has its mode and, where that is allowed, its owner.
+void keep_mode(int fd, const Input& input);
 /// `path` with a symbolic link followed, so that a new file replaces what the link points to.
 std::string followed(const std::string& path);
 /// Ends the command with an error of a conversion: the input's, unless only the output can have had it.

@@ -46,12 +46,21 @@ void Options::text(const char* name, std::string& value, const char* placeholder
   app_.add_option(name, value, help)->option_text(placeholder)->transform(unmarked());
 }
 
+void Options::required_text(const char* name, std::string& value, const char* placeholder, const char* help) {
+  app_.add_option(name, value, help)->option_text(placeholder)->required()->transform(unmarked());
+}
+
 void Options::texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help) {
   app_.add_option(name, values, help)->option_text(placeholder)->allow_extra_args(false)->transform(unmarked());
 }
 
 void Options::parents(std::vector<std::string>& places) {
   texts("--parent", places, "FILE|DIR", "For a snapshot that is a difference: a parent, or a directory of parents; beside it is looked too");
+}
+
+void Options::writer_options(std::vector<std::string>& lists) {
+  texts("-o", lists, "KEY=VALUE,...",
+        "For a vmsnap DST: block_size=16K...4M, codec=zstd|lz4|store, level=N, delta=auto|raw|xor|dictionary");
 }
 
 void Options::threads(unsigned& value) {
@@ -69,6 +78,10 @@ void Options::output(std::string& value) {
 
 void Options::operand(const char* name, std::string& value, const char* help) {
   app_.add_option(name, value, help)->required()->transform(unmarked());
+}
+
+void Options::optional_operand(const char* name, std::string& value, const char* help) {
+  app_.add_option(name, value, help)->transform(unmarked());
 }
 
 void Options::operands(const char* name, std::vector<std::string>& values, const char* help) {
@@ -110,7 +123,8 @@ int CommandLine::run(int argc, char** argv) {
 }
 
 int CommandLine::help(const std::string& topic) const {
-  if (topic.empty()) return print(app_->help()), kExitOk;
+  // app_->help() would be that of "help", the command at hand.
+  if (topic.empty()) return print(app_->get_formatter()->make_help(app_.get(), name_, CLI::AppFormatMode::Normal)), kExitOk;
   for (const Named& command : commands_) {
     if (command.app->get_name() == topic) return print(command.app->help(name_)), kExitOk;
   }

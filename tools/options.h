@@ -19,15 +19,21 @@ class Options {
   explicit Options(CLI::App& app) : app_(app) {}
   void flag(const char* name, bool& value, const char* help);
   void text(const char* name, std::string& value, const char* placeholder, const char* help);
+  /// The same, and must be given.
+  void required_text(const char* name, std::string& value, const char* placeholder, const char* help);
   /// May be given again; all are kept.
   void texts(const char* name, std::vector<std::string>& values, const char* placeholder, const char* help);
   /// --parent: where a snapshot's parents are looked for.
   void parents(std::vector<std::string>& places);
+  /// -o: how a snapshot is stored.
+  void writer_options(std::vector<std::string>& lists);
   /// -j: by default the CPUs that this process may use.
   void threads(unsigned& value);
   /// --output=human|json.
   void output(std::string& value);
   void operand(const char* name, std::string& value, const char* help);
+  /// The last one, which may be left out.
+  void optional_operand(const char* name, std::string& value, const char* help);
   /// One or more, as the last operand.
   void operands(const char* name, std::vector<std::string>& values, const char* help);
 

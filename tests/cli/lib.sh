@@ -85,6 +85,40 @@ with open(sys.argv[1], "wb") as out:
 PYTHON
 }
 
+# work_on FROM TO SEED: what a guest does to its memory: 60 pages are written, touched, zeroed or moved. Says which pages differ.
+work_on() {
+  python3 - "$@" <<'PYTHON'
+import random, sys
+rng = random.Random(int(sys.argv[3]))
+old = open(sys.argv[1], "rb").read()
+new = bytearray(old)
+pages = len(new) // 4096
+for i in range(60):
+    at, other = rng.randrange(pages) * 4096, rng.randrange(pages) * 4096
+    if i % 4 == 0: new[at:at + 4096] = rng.randbytes(4096)
+    elif i % 4 == 1: new[at + rng.randrange(4096)] ^= 0x5A
+    elif i % 4 == 2: new[at:at + 4096] = bytes(4096)
+    else: new[at:at + 4096] = new[other:other + 4096]
+open(sys.argv[2], "wb").write(new)
+print(*[i for i in range(pages) if old[i * 4096:][:4096] != new[i * 4096:][:4096]])
+PYTHON
+}
+
+# make_chain N: r0 … rN, raw memory of 4 MiB, and base.vmsnap, c1.vmsnap … cN.vmsnap, each the child of the one before.
+make_chain() {
+  local n before=base.vmsnap
+  make_ram r0 4
+  vmsnap convert -q r0 base.vmsnap
+  for ((n = 1; n <= $1; n++)); do
+    work_on r$((n - 1)) r$n "$n" >changed$n
+    vmsnap convert -q -B $before r$n c$n.vmsnap
+    before=c$n.vmsnap
+  done
+}
+
+# digest_of FILE: of its content.
+digest_of() { vmsnap info --output=json "$1" 2>/dev/null | python3 -c 'import json, sys; print(json.load(sys.stdin)["digest"])'; }
+
 # flip FILE OFFSET: the lowest bit of one byte.
 flip() {
   local byte

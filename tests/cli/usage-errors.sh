@@ -46,6 +46,18 @@ check --repair -
 compare ram
 compare --region all ram x.vmsnap
 compare --region ram x.vmsnap x.vmsnap
+map
+map --region a x.vmsnap extra
+flatten
+flatten -
+flatten -o codec=rot13 x.vmsnap result
+rebase x.vmsnap result
+rebase -B x.vmsnap x.vmsnap
+convert -B x.vmsnap -O raw x.vmsnap result
+convert -o delta=none ram result
+convert --all ram result
+info --tree
+info --tree --parent x.vmsnap .
 help frobnicate
 LINES
 for line in --help --version help 'help convert' 'convert --help' 'help compare'; do

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for vmsnap(1)
 
+_vmsnap_commands='convert info check compare map flatten rebase bench'
 _vmsnap_formats='vmsnap raw qcow2 vmstate'
 
 _vmsnap_writer_options() {
@@ -12,8 +13,9 @@ _vmsnap_writer_options() {
   local words
   case $word in
     codec=*) words='codec=zstd codec=lz4 codec=store' ;;
+    delta=*) words='delta=auto delta=raw delta=xor delta=dictionary' ;;
     block_size=*) words='block_size=16K block_size=64K block_size=256K block_size=1M block_size=4M' ;;
-    *) words='block_size= codec= level=' ;;
+    *) words='block_size= codec= level= delta=' ;;
   esac
   # "=" ends a word for readline: only what follows the last one is to be given.
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
@@ -46,15 +48,15 @@ _vmsnap() {
   COMPREPLY=()
   _vmsnap_current
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'convert info check compare help --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_commands help --help --version" -- "$current")
     return
   fi
 
   case $command:$previous in
     convert:-f) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_formats" -- "$current") && return ;;
     convert:-O) mapfile -t COMPREPLY < <(compgen -W 'vmsnap raw vmstate' -- "$current") && return ;;
-    convert:-o) _vmsnap_writer_options "$current" && return ;;
-    convert:--region) mapfile -t COMPREPLY < <(compgen -W 'all pc.ram' -- "$current") && return ;;
+    convert:-o | flatten:-o | rebase:-o) _vmsnap_writer_options "$current" && return ;;
+    convert:--region | map:--region) mapfile -t COMPREPLY < <(compgen -W 'all pc.ram' -- "$current") && return ;;
     convert:-l | convert:--name | compare:--region) return ;;
     *:-j) mapfile -t COMPREPLY < <(compgen -W "$(seq 1 "$(nproc)")" -- "$current") && return ;;
   esac
@@ -65,11 +67,14 @@ _vmsnap() {
 
   local options=''
   case $command in
-    convert) options='-f -O -l -o -j -p -q --lossless --region --name --help' ;;
-    info) options='--output= --help' ;;
-    check) options='--repair --output= -j -q --help' ;;
-    compare) options='--region -j -p -q --help' ;;
-    help) mapfile -t COMPREPLY < <(compgen -W 'convert info check compare' -- "$current") && return ;;
+    convert) options='-f -O -l --all -B --parent -o -j -p -q --lossless --region --name --help' ;;
+    info) options='--tree --parent --output= --help' ;;
+    check) options='--repair --parent --output= -j -q --help' ;;
+    compare) options='--region --parent -j -p -q --help' ;;
+    map) options='--region --parent --output= --help' ;;
+    flatten) options='--parent -o -j -p -q --help' ;;
+    rebase) options='-B --parent -o -j -p -q --help' ;;
+    help) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_commands" -- "$current") && return ;;
   esac
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")

@@ -19,6 +19,9 @@ struct ReaderOptions {
   std::size_t cache_bytes = 64u << 20;  ///< hard limit on decoded blocks and index nodes kept; 0 keeps none
   /// For a snapshot that is a difference: the open parent, which must outlive the reader. Many children may share one.
   class Reader* parent = nullptr;
+  /// A difference is opened without its parent: it tells of itself, and visit_changes() works; what needs content ends with
+  /// kParentMismatch. Means nothing for a snapshot that stands alone.
+  bool without_parent = false;
 };
 
 /// A read of a batch: bytes [offset, offset + out.size()) of a region.

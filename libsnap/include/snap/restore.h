@@ -55,8 +55,22 @@ struct ChangedRange {
   bool zero = false;  ///< became zero
 };
 using ChangeVisitor = std::function<Result<void>(const ChangedRange& range)>;
-/// Calls `visit` for each, ascending. Nothing is decoded: the page maps of the blocks that have records are read, and checked.
+/// Calls `visit` for each, ascending. Nothing is decoded: the page maps of the blocks that have records are read, and checked. The
+/// parent is not needed: see ReaderOptions::without_parent.
 Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisitor& visit);
+
+/// What reading one page takes where nothing is cached: the files of the chain that are read, and the bytes of the block records.
+/// (The index, which soon is in a cache, does not count.)
+struct ReadCost {
+  std::uint64_t pages = 0;  ///< that it was worked out for
+  double mean_files = 0;
+  double mean_bytes = 0;
+  unsigned worst_files = 0;
+  std::uint64_t worst_bytes = 0;
+};
+/// Of all pages of a region, from the indexes and page maps of the chain, which are read and checked; nothing is decoded. kLimit where
+/// a chain is so entangled that telling would take too long. The readers must be those that Reader::open() gave.
+Result<ReadCost> read_cost(Reader& reader, std::size_t region);
 
 /// What a front-to-back reader delivers, in file order, from one thread.
 class StreamVisitor {

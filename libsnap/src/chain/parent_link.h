@@ -32,6 +32,8 @@ class ParentLink {
   /// The parent's region behind the child's.
   std::optional<std::size_t> counterpart(std::size_t region) const { return views_[region].region; }
   std::size_t region_count() const { return views_.size(); }
+  /// How many bytes of the counterpart the child sees.
+  std::uint64_t counterpart_bytes(std::size_t region) const { return views_[region].bytes(); }
   /// The parent's bytes at a place of the child's region, in whole pages: also past the child's end.
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) const;
   /// The same bytes where the parent holds them decoded: all of them, or nothing.
@@ -42,8 +44,9 @@ class ParentLink {
   /// they are at hand, else they are read.
   Result<void> read_dictionary(std::size_t region, std::uint64_t offset, std::span<const std::uint64_t> named, std::span<const std::byte> own,
                                std::span<std::byte> out, const ReadTask& task) const;
-  /// Whether the bytes from `offset` of the child's region on are zero in the parent, and how far that goes. Blocks are looked at.
-  Result<Extent> extent(std::size_t region, std::uint64_t offset) const;
+  /// Whether the bytes from `offset` of the child's region on are zero in the parent, and how far that goes, looked at up to `end`. Blocks
+  /// are looked at.
+  Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end) const;
   /// Whether the parent's bytes there lie in place, so that they may be a dictionary.
   Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) const;
   /// The digest of 2^height of the parent's pages from number << height on, as the child sees them.

@@ -109,10 +109,14 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
-    SNAP_TRY_ASSIGN(whole, extent_at(region, offset));
+    return extent_until(region, offset, infos_[region].size);
+  }
+
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t limit) override {
+    SNAP_TRY_ASSIGN(whole, extent_at(region, offset, limit));
     // What follows and is of the same kind belongs to it.
-    for (std::uint64_t end = whole.offset + whole.length; end < infos_[region].size; end = whole.offset + whole.length) {
-      SNAP_TRY_ASSIGN(next, extent_at(region, end));
+    for (std::uint64_t end = whole.offset + whole.length; end < limit; end = whole.offset + whole.length) {
+      SNAP_TRY_ASSIGN(next, extent_at(region, end, limit));
       if (next.data != whole.data) break;
       whole.length += next.length;
     }
@@ -134,14 +138,14 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     return {};
   }
 
-  Result<Extent> extent_at(std::size_t region, std::uint64_t offset) {
+  Result<Extent> extent_at(std::size_t region, std::uint64_t offset, std::uint64_t limit) {
     const unsigned log2 = image_->header().block_log2;
     const std::uint64_t size = infos_[region].size;
     const std::uint64_t block = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, block));
     if (present == block) return Extent{offset, std::min(size, (block + 1) << log2) - offset, true};
-    SNAP_TRY_ASSIGN(below, link_.extent(region, offset));
-    const std::uint64_t end = std::min(size, present << log2);
+    const std::uint64_t end = std::min({size, present << log2, limit});
+    SNAP_TRY_ASSIGN(below, link_.extent(region, offset, end));
     return Extent{offset, std::min(below.length, end - offset), below.data};
   }
 

@@ -7,10 +7,15 @@
 
 namespace snap {
 
-class OpenedImage {
+/// What has an index and page maps, but not always pages.
+class IndexedImage {
  public:
-  virtual ~OpenedImage() = default;
+  virtual ~IndexedImage() = default;
   virtual Image& image() = 0;
+};
+
+class OpenedImage : public IndexedImage {
+ public:
   /// The page that a copy names, 4096 bytes; refused where it is not raw in its block, or where the parent does not have it.
   virtual Result<void> read_source(CopyRef source, std::span<std::byte> to) = 0;
   /// Null for a snapshot that stands alone.

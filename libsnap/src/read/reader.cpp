@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "codec/checksum.h"
 #include "chain/page_reader.h"
+#include "read/bare_reader.h"
 #include "read/cached_block.h"
 #include "read/child_reader.h"
 #include "read/image.h"
@@ -94,13 +95,17 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
+    return extent_until(region, offset, infos_[region].size);
+  }
+
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t limit) override {
     const std::uint64_t size = infos_[region].size;
     const unsigned log2 = image_->header().block_log2;
     const std::uint64_t first = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, first));
     if (present != first) return Extent{offset, std::min(size, present << log2) - offset, false};
     std::uint64_t end = first;
-    while (end == present && end < image_->blocks(region)) {
+    while (end == present && end < image_->blocks(region) && end << log2 < limit) {
       ++end;
       SNAP_TRY_ASSIGN(next, image_->next_present(region, end));
       present = next;
@@ -315,6 +320,8 @@ Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderO
   const std::size_t nodes = options.cache_bytes / 8;
   SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
   const auto& wanted = image->catalog().parent;
+  if (options.without_parent && options.parent != nullptr) return invalid("a parent for a reader that is to do without");
+  if (options.without_parent && wanted) return make_bare_reader(std::move(image));
   if (wanted.has_value() != (options.parent != nullptr)) {
     return fail(Code::kParentMismatch, wanted ? "the snapshot is a difference and needs its parent" : "the snapshot has no parent");
   }

@@ -196,15 +196,14 @@ class StreamReader {
     const std::size_t region = catalog_.regions.size() - 1;
     Bytes piece;
     while (delivered_ < end) {
-      SNAP_TRY_ASSIGN(extent, link_->extent(region, delivered_));
-      const std::uint64_t length = std::min(extent.length, end - delivered_);
-      if (!extent.data) {
-        delivered_ += length;
-        continue;
+      SNAP_TRY_ASSIGN(extent, link_->extent(region, delivered_, end));
+      const std::uint64_t extent_end = delivered_ + std::min(extent.length, end - delivered_);
+      if (!extent.data) delivered_ = extent_end;
+      while (delivered_ < extent_end) {
+        piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(extent_end - delivered_, kParentPiece)));
+        SNAP_TRY(link_->read(region, delivered_, piece, {}));
+        SNAP_TRY(deliver(delivered_, piece));
       }
-      piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(length, kParentPiece)));
-      SNAP_TRY(link_->read(region, delivered_, piece, {}));
-      SNAP_TRY(deliver(delivered_, piece));
     }
     return {};
   }

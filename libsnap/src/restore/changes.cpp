@@ -4,13 +4,12 @@
 
 #include "base/fail.h"
 #include "read/opened.h"
+#include "restore/record_window.h"
 #include "snap/restore.h"
 
 namespace snap {
 
 namespace {
-
-constexpr std::size_t kSpanBytes = 1u << 20;
 
 class ChangeWalk {
  public:
@@ -30,21 +29,8 @@ class ChangeWalk {
   }
 
  private:
-  // Records that follow each other are read together.
-  Result<std::span<const std::byte>> bytes_of(const RecordRef& ref) {
-    if (ref.record_bytes > sizeof(wire::RecordHead) + format::kMaxBodyBytes) return corrupt(ref.offset, "a record is over its limit");
-    if (ref.offset < start_ || ref.offset + ref.record_bytes > start_ + filled_) {
-      buffer_.resize(std::max<std::size_t>(kSpanBytes, ref.record_bytes));
-      SNAP_TRY_ASSIGN(got, image_.source().read_at(ref.offset, buffer_));
-      start_ = ref.offset;
-      filled_ = got;
-      if (got < ref.record_bytes) return truncated(ref.offset + got, "the file became shorter");
-    }
-    return std::span<const std::byte>(buffer_).subspan(static_cast<std::size_t>(ref.offset - start_), ref.record_bytes);
-  }
-
   Result<void> take(const RecordRef& ref, std::uint64_t block) {
-    SNAP_TRY_ASSIGN(bytes, bytes_of(ref));
+    SNAP_TRY_ASSIGN(bytes, window_.bytes_of(image_.source(), ref));
     Record record;
     SNAP_TRY_ASSIGN(view, image_.view(ref, region_, block, bytes, record));
     const bool child = image_.header().has_parent();
@@ -74,16 +60,14 @@ class ChangeWalk {
   std::size_t region_;
   const ChangeVisitor& visit_;
   ChangedRange range_;
-  Bytes buffer_;
-  std::uint64_t start_ = 0;
-  std::size_t filled_ = 0;
+  RecordWindow window_;
 };
 
 }  // namespace
 
 Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisitor& visit) {
   if (region >= reader.regions().size()) return invalid("no such region", region);
-  auto* image = dynamic_cast<OpenedImage*>(&reader);
+  auto* image = dynamic_cast<IndexedImage*>(&reader);
   if (image == nullptr) return invalid("a reader of another kind");
   return ChangeWalk(image->image(), region, visit).run();
 }

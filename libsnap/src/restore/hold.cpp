@@ -103,6 +103,11 @@ class HeldReader final : public HeldSnapshot, public PageReader {
     return {};
   }
 
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
+    auto* pages = dynamic_cast<PageReader*>(&reader_);
+    return pages != nullptr ? pages->extent_until(region, offset, end) : reader_.extent(region, offset);
+  }
+
   Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) override {
     auto* pages = dynamic_cast<PageReader*>(&reader_);
     return pages != nullptr ? pages->in_place(region, offset, bytes) : Result<bool>(reader_.depth() == 0);

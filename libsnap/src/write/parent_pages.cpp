@@ -41,7 +41,7 @@ class PageIndexer {
 
   Result<void> run() {
     while (true) {
-      const std::size_t count = next_batch();
+      SNAP_TRY_ASSIGN(count, next_batch());
       if (count == 0) return {};
       if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
       for_each(count, [this](std::size_t i) { digest_guarded(batch_[i]); });
@@ -53,19 +53,26 @@ class PageIndexer {
   }
 
  private:
-  std::size_t next_batch() {
+  // Only what may have data becomes pieces: a region may have petabytes without.
+  Result<std::size_t> next_batch() {
     std::size_t count = 0;
     for (; count < batch_.size() && region_ < parent_.regions().size();) {
       const RegionInfo& info = parent_.regions()[region_];
       if (info.kind != RegionKind::kMemory || offset_ >= info.size) {
         ++region_;
-        offset_ = 0;
+        offset_ = data_end_ = 0;
         continue;
+      }
+      if (offset_ >= data_end_) {
+        SNAP_TRY_ASSIGN(extent, parent_.extent(region_, offset_));
+        (extent.data ? data_end_ : offset_) = extent.offset + extent.length;
+        if (!extent.data && options_.progress != nullptr) *options_.progress += extent.length;
+        if (!extent.data) continue;
       }
       Piece& piece = batch_[count++];
       piece.region = region_;
       piece.offset = offset_;
-      piece.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, info.size - offset_));
+      piece.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, data_end_ - offset_));
       piece.error = {};
       offset_ += piece.bytes;
     }
@@ -97,9 +104,7 @@ class PageIndexer {
     for (auto& samples : piece.samples) samples.clear();
     // A last page that is not whole is not looked for.
     const std::size_t whole = piece.bytes / kPageBytes * kPageBytes;
-    SNAP_TRY_ASSIGN(extent, parent_.extent(piece.region, piece.offset));
-    const bool nothing = !extent.data && extent.length >= piece.bytes;
-    if (!nothing && whole != 0) {
+    if (whole != 0) {
       SNAP_TRY_ASSIGN(bytes, content(piece, whole));
       std::vector<const std::byte*> at;
       for (std::uint32_t page = 0; page < whole / kPageBytes; ++page) {
@@ -144,6 +149,7 @@ class PageIndexer {
   std::vector<Piece> batch_;
   std::size_t region_ = 0;
   std::uint64_t offset_ = 0;
+  std::uint64_t data_end_ = 0;  // of the stretch that offset_ is in
 };
 
 // What the parent's memory has at most in pages that are not zero. Those of a chain's other files are not counted by its records.

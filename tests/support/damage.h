@@ -82,9 +82,9 @@ inline std::vector<RecordPlace> records_of(std::span<const std::byte> file) {
 }
 
 /// Nobody gets wrong bytes from a damaged file; true if any byte could not be had.
-inline bool expect_no_wrong_bytes(std::span<const std::byte> file, const Sample& sample) {
+inline bool expect_no_wrong_bytes(std::span<const std::byte> file, const Sample& sample, Reader* parent = nullptr) {
   auto source = memory_source(file);
-  auto reader = Reader::open(*source);
+  auto reader = Reader::open(*source, {.parent = parent});
   if (!reader) return true;
   bool refused = false;
   EXPECT_EQ((*reader)->regions().size(), sample.regions.size());
@@ -106,11 +106,11 @@ inline bool expect_no_wrong_bytes(std::span<const std::byte> file, const Sample&
 }
 
 /// What must hold of every damaged file.
-inline void expect_seen(std::span<const std::byte> file, const Sample& sample) {
-  const bool refused = expect_no_wrong_bytes(file, sample);
+inline void expect_seen(std::span<const std::byte> file, const Sample& sample, Reader* parent = nullptr) {
+  const bool refused = expect_no_wrong_bytes(file, sample, parent);
   Collector collector;
-  EXPECT_FALSE(stream(file, collector).has_value()) << "read_stream took it";
-  const CheckReport report = check_file(file);
+  EXPECT_FALSE(stream(file, collector, parent).has_value()) << "read_stream took it";
+  const CheckReport report = check_file(file, 1, parent);
   EXPECT_FALSE(report.clean()) << "check found nothing";
   EXPECT_TRUE(!report.repairable || report.lost.empty());
   if (refused && report.repairable) return;

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes the checks of a changed file fit again, at some levels or all, so that what stands behind them is reached.
-// Written from SPEC.md; of the library it uses checksums, and for content digests the block decoder.
+// Written from SPEC.md; of the library it uses checksums, and for content digests the block decoder and the way to a parent's pages.
 #pragma once
 
 #include <cstring>
 #include <map>
+#include <optional>
 #include <vector>
 
+#include "chain/parent_link.h"
 #include "codec/checksum.h"
 #include "format/limits.h"
 #include "format/wire.h"
 #include "image/block.h"
+#include "image/catalog.h"
 #include "read/image.h"
 #include "support/content.h"
 
@@ -27,7 +30,10 @@ struct ResignOptions {
 
 class Resigner {
  public:
-  Resigner(Bytes& file, const ResignOptions& options) : file_(file), options_(options) {}
+  /// `parent`: a child's digests need it.
+  Resigner(Bytes& file, const ResignOptions& options, Reader* parent) : file_(file), options_(options) {
+    if (parent != nullptr) link_.emplace(*parent);
+  }
 
   void run() {
     if (file_.size() < sizeof(wire::Header) + sizeof(wire::Trailer)) return;
@@ -82,13 +88,19 @@ class Resigner {
     prior_ = header_.check;
     height_ = header_.block_log2 >= format::kMinBlockLog2 && header_.block_log2 <= format::kMaxBlockLog2 ? header_.block_log2 - 12u : 4;
     parsed_.block_log2 = height_ + 12;
+    if ((header_.incompatible & 1) != 0) {
+      parsed_.set_parent_depth(std::max<unsigned>(1, header_.parent_depth));
+    } else {
+      link_.reset();
+    }
   }
 
   void sign_record(std::size_t at, wire::RecordHead head) {
     const std::size_t body = at + sizeof head;
     ++records_;
     switch (head.type) {
-      case wire::kRegion: begin_region(body, head.body_bytes); break;
+      case wire::kRegion: begin_region(at, body, head); break;
+      case wire::kParent: parent_body_.assign(file_.begin() + static_cast<std::ptrdiff_t>(body), file_.begin() + static_cast<std::ptrdiff_t>(body + head.body_bytes)); break;
       case wire::kNode: fix_node(body, head); break;
       case wire::kClose: fix_close(body, head); break;
       case wire::kSeal: fix_seal(body, head.body_bytes); break;
@@ -115,9 +127,33 @@ class Resigner {
     }
   }
 
-  void begin_region(std::size_t body, std::size_t count) {
+  void begin_region(std::size_t at, std::size_t body, const wire::RecordHead& head) {
     children_.clear();
-    region_body_.assign(file_.begin() + static_cast<std::ptrdiff_t>(body), file_.begin() + static_cast<std::ptrdiff_t>(body + count));
+    region_body_.assign(file_.begin() + static_cast<std::ptrdiff_t>(body), file_.begin() + static_cast<std::ptrdiff_t>(body + head.body_bytes));
+    if (!link_) return;
+    const auto info = parse_region_body(region_body_, at);
+    link_->add_region(info ? *info : RegionInfo{}, info ? info->size : 0);
+    link_->set_size(link_->region_count() - 1, size_at_close(at));
+  }
+
+  // What is digested as the parent's ends with the region.
+  std::uint64_t size_at_close(std::size_t at) const {
+    while (at + sizeof(wire::RecordHead) <= file_.size()) {
+      const auto head = get<wire::RecordHead>(at);
+      if (head.type == wire::kClose) return std::min<std::uint64_t>(head.number, format::kMaxRegionBytes);
+      at += sizeof head + head.body_bytes;
+    }
+    return 0;
+  }
+
+  // The digest of what no record stands for. False where the parent cannot give it.
+  bool absent_digest(unsigned height, std::uint64_t number, Digest& digest) const {
+    if (parsed_.has_parent() && (!link_ || link_->region_count() == 0)) return false;
+    digest = zero_digest(height);
+    if (!parsed_.has_parent() || height > 40 || number > format::kMaxPageNumber >> height) return true;
+    const auto found = link_->range_digest(link_->region_count() - 1, height, number);
+    if (found) digest = *found;
+    return found.has_value();
   }
 
   void fix_node(std::size_t body, const wire::RecordHead& head) {
@@ -128,7 +164,10 @@ class Resigner {
     std::vector<Digest> digests(256, zero_digest(std::min(height, 40u)));
     std::size_t next = 0;
     for (unsigned child = 0; child < 256 && head.body_bytes >= wire::kNodeBitmapBytes; ++child) {
-      if ((std::to_integer<unsigned>(file_[body + child / 8]) >> child % 8 & 1) == 0) continue;
+      if ((std::to_integer<unsigned>(file_[body + child / 8]) >> child % 8 & 1) == 0) {
+        node_known_ &= absent_digest(std::min(height, 40u), head.number % (std::uint64_t{1} << 32) * 256 + child, digests[child]);
+        continue;
+      }
       if (at + sizeof(wire::NodeEntry) > body + head.body_bytes) break;
       auto entry = get<wire::NodeEntry>(at);
       while (next < below.size() && below[next].number % 256 != child) ++next;
@@ -164,7 +203,8 @@ class Resigner {
         if (options_.digests && root.known) set_region_digest(close, region_tree_digest(root.digest, std::min(40u, height_ + 8 * level)), head.number);
         break;
       }
-      if (options_.digests && close.root_bytes == 0) set_region_digest(close, zero_digest(40), head.number);
+      Digest absent;
+      if (options_.digests && close.root_bytes == 0 && absent_digest(40, 0, absent)) set_region_digest(close, absent, head.number);
       put(body, close);
       closes_.push_back({region_body_, head.number, close});
     }
@@ -203,9 +243,18 @@ class Resigner {
     const auto view = parse_block(*record, bytes(at + sizeof head, head.body_bytes), parsed_);
     if (!view) return false;
     Bytes out(std::size_t{view->pages()} * kPage);
+    if (parsed_.has_parent()) {
+      if (!link_ || link_->region_count() == 0 || record->region >= link_->region_count()) return false;
+      if (!link_->read(record->region, record->number << parsed_.block_log2, out, {})) return false;
+    }
+    const ParentLink* const link = link_ ? &*link_ : nullptr;
     std::vector<PendingCopy> pending;
-    if (!decode_block(*record, *view, parsed_, out, Target::kAnything, scratch_, pending)) return false;
+    if (!decode_block(*record, *view, parsed_, out, link != nullptr ? Target::kParent : Target::kAnything, scratch_, pending, link)) return false;
     for (const PendingCopy& copy : pending) {
+      if (copy.source.of_parent) {
+        if (!link->read_page(copy.source.page, std::span(out).subspan(std::size_t{copy.page} * kPage, kPage), {})) return false;
+        continue;
+      }
       const auto source = decoded_.find({copy.source.page.region, copy.source.page.page / parsed_.block_pages()});
       const std::size_t from = copy.source.page.page % parsed_.block_pages() * kPage;
       if (source == decoded_.end() || source->second.size() < from + kPage) return false;
@@ -246,6 +295,7 @@ class Resigner {
       append(body, bytes_of(close.close));
     }
     append(body, metadata);
+    if (parsed_.has_parent()) append(body, parent_body_);
     wire::RecordHead head{};
     std::memcpy(head.magic, wire::kRecordMagic, sizeof head.magic);
     head.type = wire::kCatalog;
@@ -284,6 +334,8 @@ class Resigner {
   };
   Bytes& file_;
   ResignOptions options_;
+  std::optional<ParentLink> link_;
+  Bytes parent_body_;
   wire::Header header_{};
   Header parsed_;
   unsigned height_ = 4;
@@ -301,6 +353,6 @@ class Resigner {
   Scratch scratch_;
 };
 
-inline void resign(Bytes& file, const ResignOptions& options = {}) { Resigner(file, options).run(); }
+inline void resign(Bytes& file, const ResignOptions& options = {}, Reader* parent = nullptr) { Resigner(file, options, parent).run(); }
 
 }  // namespace snap::test

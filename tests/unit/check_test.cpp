@@ -306,6 +306,21 @@ TEST(Check, MetadataBetweenRegionsDoesNotHideTheNextRegion) {
   EXPECT_EQ(report.damage_count, 1u) << describe(report);
 }
 
+// The catalog tells how many blocks a region has where both its beginning and its end are damaged: here none.
+TEST(Check, ARegionWithoutBlocksIsNotLost) {
+  Sample sample = small_sample(Codec::kStore, SmallKind::kTiny);
+  sample.add(RegionKind::kState, "nothing", Bytes(3 * kPage));
+  const Bytes file = make_file(sample);
+  Bytes bad = file;
+  for (const RecordPlace& place : records_of(file)) {
+    if (place.head.region != 1) continue;
+    bad[place.offset + (place.head.type == wire::kRegion ? 9 : sizeof place.head + 1)] ^= std::byte{1};
+  }
+  const CheckReport report = check_file(bad);
+  EXPECT_EQ(report.damage_count, 2u) << describe(report);
+  EXPECT_TRUE(report.lost.empty() && !report.repairable) << describe(report);
+}
+
 TEST(Check, RefusesWhatIsNoSnapshot) {
   for (const std::size_t size : {std::size_t{8}, std::size_t{64}, std::size_t{100000}}) {
     const Bytes other(size, std::byte{'x'});

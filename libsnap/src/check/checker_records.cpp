@@ -132,7 +132,8 @@ Result<void> Checker::close_region(const Record* record) {
     return {};
   }
   const auto found = sound ? parse_close(body, record->offset) : Result<RegionClose>(Error{});
-  if (found && found->block_records == open_->block_records) open_->uncertain.clear();  // all its blocks were seen
+  const RegionClose* const recorded = found ? &*found : known_ && region_number() < known_->regions.size() ? &known_->regions[region_number()].close : nullptr;
+  if (recorded != nullptr && recorded->block_records == open_->block_records) open_->uncertain.clear();  // all its blocks were seen
   const RegionClose close = derive_close(size);
   const std::uint64_t pages = page_count(size);
   const std::uint64_t past_last = open_->next_block == 0 ? 0 : (open_->next_block - 1) * header_.block_pages() + open_->last_pages;

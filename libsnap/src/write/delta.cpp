@@ -30,8 +30,7 @@ std::vector<std::uint64_t> pages_in_common(const SampleTable& pieces, std::span<
   }
   std::sort(votes.begin(), votes.end());
   std::vector<std::uint64_t> pages;
-  for (std::size_t i = 0; i < std::min<std::size_t>({votes.size(), 2 * count, format::kMaxNamedPages}); ++i) pages.push_back(votes[i].second);
-  std::sort(pages.begin(), pages.end());
+  for (const auto& [count_of, page] : votes) pages.push_back(page);
   return pages;
 }
 

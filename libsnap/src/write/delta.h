@@ -12,7 +12,7 @@ namespace snap {
 struct Delta {
   ParentLink link;
   const PageTable* moved = nullptr;      // the parent's pages by content
-  const SampleTable* pieces = nullptr;   // and by pieces of it; null also where a dictionary must not name pages
+  const SampleTable* pieces = nullptr;   // and by pieces of it
   DeltaForm form = DeltaForm::kAuto;
 };
 
@@ -20,8 +20,8 @@ struct Delta {
 /// more zeros than the page.
 bool prefers_xor(const std::byte* page, const std::byte* parent);
 
-/// The pages of the parent's region that have the most pieces in common with `bytes`, those of the `count` pages from `first` on;
-/// none of these, and at most twice as many. Ascending.
+/// The pages of the parent's region that have pieces in common with `bytes`, those of the `count` pages from `first` on, and are none
+/// of these. Those with the most come first.
 std::vector<std::uint64_t> pages_in_common(const SampleTable& pieces, std::span<const std::byte> bytes, std::uint16_t parent_region,
                                            std::uint64_t first, std::uint64_t count);
 

@@ -370,13 +370,29 @@ Result<Job::OverParent> Job::compress_over_parent(std::size_t index, std::span<c
   return names ? named : plain;
 }
 
+// The best that lie in place: SPEC 12. Ascending.
+Result<std::vector<std::uint64_t>> Job::choose_named(std::size_t index, std::span<const std::byte> pages) const {
+  std::vector<std::uint64_t> chosen;
+  const auto counterpart = delta_->link.counterpart(region_);
+  if (delta_->pieces == nullptr || !counterpart) return chosen;
+  const std::uint64_t first = first_page_ + first_page_of(index);
+  const std::size_t most = std::min<std::size_t>(2 * header_.block_pages(), format::kMaxNamedPages);
+  for (const std::uint64_t page :
+       pages_in_common(*delta_->pieces, pages, static_cast<std::uint16_t>(*counterpart), first, header_.block_pages())) {
+    if (chosen.size() == most) break;
+    SNAP_TRY_ASSIGN(in_place, delta_->link.in_place(region_, page * kPageBytes, kPageBytes));
+    if (in_place) chosen.push_back(page);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
 Result<Job::OverParent> Job::compress_over_named(std::size_t index, std::span<const std::byte> pages, std::span<const std::byte> own,
                                                  Compressor& compressor) {
-  const auto counterpart = delta_->link.counterpart(region_);
-  if (delta_->pieces == nullptr || !counterpart) return OverParent{};
-  const std::uint64_t first = first_page_ + first_page_of(index);
-  OverParent over{{}, pages_in_common(*delta_->pieces, pages, static_cast<std::uint16_t>(*counterpart), first, header_.block_pages())};
+  SNAP_TRY_ASSIGN(chosen, choose_named(index, pages));
+  OverParent over{{}, std::move(chosen)};
   if (over.named.empty()) return over;
+  const std::uint64_t first = first_page_ + first_page_of(index);
   dictionary_.resize(over.named.size() * kPageBytes + own.size());
   SNAP_TRY(delta_->link.read_dictionary(region_, first * kPageBytes, over.named, own, dictionary_, {}));
   const auto room = alternatives_->span().last(alternatives_->size() / 2);

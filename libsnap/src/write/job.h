@@ -106,6 +106,7 @@ class Job {
     std::size_t bytes() const { return sizeof(wire::le16) + named.size() * sizeof(wire::Le40) + payload.size(); }
   };
   Result<OverParent> compress_over_parent(std::size_t index, std::span<const std::byte> pages, Compressor& compressor);
+  Result<std::vector<std::uint64_t>> choose_named(std::size_t index, std::span<const std::byte> pages) const;
   Result<OverParent> compress_over_named(std::size_t index, std::span<const std::byte> pages, std::span<const std::byte> own, Compressor& compressor);
   Payload put_over_parent(std::size_t index, const OverParent& over, std::span<std::byte> out);
   void xor_payload(std::size_t index, std::span<std::byte> payload);

@@ -34,7 +34,7 @@ class WriterImpl final : public Writer {
       delta_->form = options_.delta;
       if (const auto* indexed = dynamic_cast<const IndexedPages*>(options_.parent_pages)) {
         delta_->moved = &indexed->pages;
-        if (options_.parent->depth() == 0) delta_->pieces = &indexed->pieces;
+        delta_->pieces = &indexed->pieces;
       }
       catalog_.parent = ParentRef{options_.parent->digest(), options_.parent_hint};
     }

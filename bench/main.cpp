@@ -121,6 +121,7 @@ int main(int argc, char** argv) {
     }
   }
   if (only_many) figures = "8";
+  if (figures.find('6') != std::string::npos && pairs.empty()) bench::die("figure 6 wants --pairs");
   if (!only_many && (setup.guest.empty() || setup.data.empty())) {
     std::fputs(kUsage, stderr);
     return 2;

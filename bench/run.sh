@@ -3,17 +3,20 @@
 #
 # Prints the figures of docs/performance.md, each beside its peer, measured in the same run.
 #
-#   bench/run.sh [--guest FILE] [--quick] [--codings] [--figures DIGITS] [--rounds N] [--json FILE]
-#   bench/run.sh delta [OPTION]...      the delta codecs, without a guest; delta --help lists the options
+#   bench/run.sh [--guest FILE] [--pairs DIRECTORY] [--quick] [--codings] [--figures DIGITS] [--rounds N] [--json FILE]
+#   bench/run.sh delta [OPTION]...           the delta codecs, without a guest; delta --help lists the options
+#   bench/run.sh restore-many [OPTION]...    figure 8 alone, without a guest unless --guest FILE is among the options
 #
 #   --guest FILE      raw memory of a guest; without it, bench/guest/make-guest.sh makes 1 GiB of one, once (ten minutes)
+#   --pairs DIRECTORY figure 6, too, of real pairs of images: bench/guest/make-pairs.sh makes them there, once (ten minutes)
 #   --quick           five rounds instead of nine, and less of what takes long
 #   --codings         instead, the table of codecs, levels and block sizes from which the defaults were chosen
-#   --figures DIGITS  only some: 1 restore, 2 random reads, 3 create, 4 sizes and opening, 5 old images
+#   --figures DIGITS  only some: 1 restore, 2 random reads, 3 create, 4 sizes and opening, 5 old images; of differences against a
+#                     parent: 6 real pairs, 7 a small change, 8 thirty children, 9 a chain
 #   --json FILE       the same figures as JSON
 #
 # Everything made is kept under build/: the program in build/release, images in build/bench-data ($BENCH_DATA).
-# Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 1 GB in /dev/shm.
+# Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 3 GB in /dev/shm; pairs take 7 GB.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
@@ -21,11 +24,12 @@ build=${BENCH_BUILD:-$root/build/release}
 data=${BENCH_DATA:-$root/build/bench-data}
 guest=
 json=
-figures=12345
+figures=12345789
+pairs=
 arguments=()
 
 usage() {
-    sed -n '3,18s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,22s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -36,7 +40,7 @@ build_programs() {
     cmake --build "$build" --target vmsnap_bench make_old_image > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
 }
 
-if [ "${1:-}" = delta ]; then
+if [ "${1:-}" = delta ] || [ "${1:-}" = restore-many ]; then
     mkdir -p "$data"
     build_programs
     exec "$build/bench/vmsnap-bench" "$@"
@@ -44,12 +48,13 @@ fi
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --guest | --json | --figures | --rounds)
+        --guest | --pairs | --json | --figures | --rounds)
             [ $# -ge 2 ] || usage
             case $1 in
                 --guest) guest=$(realpath "$2") ;;
                 --json) json=$(realpath -m "$2") ;;
                 --figures) figures=$2 ;;
+                --pairs) pairs=$(realpath -m "$2") ;;
                 --rounds) arguments+=(--rounds "$2") ;;
             esac
             shift
@@ -67,6 +72,12 @@ mkdir -p "$data"
 if [ -z "$guest" ]; then
     "$root/bench/guest/make-guest.sh" "$data" >&2
     guest=$data/guest.raw
+fi
+
+if [ -n "$pairs" ]; then
+    "$root/bench/guest/make-pairs.sh" "$pairs" >&2
+    [[ $figures == *6* ]] || figures+=6
+    arguments+=(--pairs "$pairs")
 fi
 
 build_programs

@@ -89,6 +89,7 @@ class StreamReader {
     catalog_.parent = parent;
     if (!find_parent_) return fail(Code::kParentMismatch, "the snapshot is a difference and needs its parent");
     SNAP_TRY_ASSIGN(reader, find_parent_(parent));
+    if (reader == nullptr) return fail(Code::kParentMismatch, "the parent was not found");
     SNAP_TRY(ParentLink::verify(*reader, parent, header_.parent_depth));
     link_.emplace(*reader);
     return {};

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/fail.h"
+#include "snap/reader.h"
 #include "snap/result.h"
 
 namespace snap {
@@ -30,6 +31,8 @@ class PageReader {
   virtual ~PageReader() = default;
   /// As Reader::read(), for bytes inside the region.
   virtual Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) = 0;
+  /// As Reader::extent(), up to `end` at most: what lies past it is not looked at, and so costs nothing.
+  virtual Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) = 0;
   /// Whether the bytes lie in place, SPEC 12: no file of the chain but the last has copies among their pages.
   virtual Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) = 0;
 };

@@ -109,20 +109,23 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
-    SNAP_TRY_ASSIGN(whole, extent_at(region, offset));
+    return extent_until(region, offset, infos_[region].size);
+  }
+
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
+    SNAP_TRY_ASSIGN(whole, extent_at(region, offset, end));
     // What follows and is of the same kind belongs to it.
-    for (std::uint64_t end = whole.offset + whole.length; end < infos_[region].size; end = whole.offset + whole.length) {
-      SNAP_TRY_ASSIGN(next, extent_at(region, end));
+    for (std::uint64_t at = offset + whole.length; at < end; at = offset + whole.length) {
+      SNAP_TRY_ASSIGN(next, extent_at(region, at, end));
       if (next.data != whole.data) break;
       whole.length += next.length;
     }
     return whole;
   }
 
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override {
-    std::uint32_t allowance = ReadTask::kAllowance;
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask& task) override {
     auto lease = image_->scratches().take();
-    return copy_page(source, to, {.zeroed = false, .allowance = &allowance}, *lease);
+    return copy_page(source, to, task, *lease);
   }
 
  private:
@@ -134,15 +137,13 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     return {};
   }
 
-  Result<Extent> extent_at(std::size_t region, std::uint64_t offset) {
+  // The parent is asked for no more than what this file has no records for: so files of a chain are each looked at once.
+  Result<Extent> extent_at(std::size_t region, std::uint64_t offset, std::uint64_t end) {
     const unsigned log2 = image_->header().block_log2;
-    const std::uint64_t size = infos_[region].size;
     const std::uint64_t block = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, block));
-    if (present == block) return Extent{offset, std::min(size, (block + 1) << log2) - offset, true};
-    SNAP_TRY_ASSIGN(below, link_.extent(region, offset));
-    const std::uint64_t end = std::min(size, present << log2);
-    return Extent{offset, std::min(below.length, end - offset), below.data};
+    if (present == block) return Extent{offset, std::min(end, (block + 1) << log2) - offset, true};
+    return link_.extent(region, offset, std::min(end, present << log2));
   }
 
   // Bytes inside one block that has a record. Pages that are read in part go by way of a page of our own.

@@ -43,7 +43,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
   std::uint64_t file_bytes() const override { return image_->file_bytes(); }
   Image& image() override { return *image_; }
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source.page, to); }
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask&) override { return CopySource(*this).copy(source.page, to); }
 
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
     const ReadTask task;
@@ -94,18 +94,21 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
-    const std::uint64_t size = infos_[region].size;
+    return extent_until(region, offset, infos_[region].size);
+  }
+
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     const unsigned log2 = image_->header().block_log2;
     const std::uint64_t first = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, first));
-    if (present != first) return Extent{offset, std::min(size, present << log2) - offset, false};
-    std::uint64_t end = first;
-    while (end == present && end < image_->blocks(region)) {
-      ++end;
-      SNAP_TRY_ASSIGN(next, image_->next_present(region, end));
+    if (present != first) return Extent{offset, std::min(end, present << log2) - offset, false};
+    std::uint64_t block = first;
+    while (block == present && block << log2 < end) {
+      ++block;
+      SNAP_TRY_ASSIGN(next, image_->next_present(region, block));
       present = next;
     }
-    return Extent{offset, std::min(size, end << log2) - offset, true};
+    return Extent{offset, std::min(end, block << log2) - offset, true};
   }
 
  private:

@@ -41,8 +41,10 @@ Result<void> Filler::zeros(std::uint64_t count) {
 // How many whole jobs' bytes of zeros from here on have no records: nothing is to be done for them.
 Result<std::uint64_t> Filler::zeros_without_records(std::uint64_t most) {
   if (delta_ != nullptr) {
-    SNAP_TRY_ASSIGN(extent, delta_->link.extent(region_, position_));
-    most = extent.data ? 0 : std::min(most, extent.length);
+    SNAP_TRY_ASSIGN(near, delta_->link.extent(region_, position_, position_ + job_bytes()));
+    if (near.data || near.length < job_bytes()) return std::uint64_t{0};  // before anything further is looked at
+    SNAP_TRY_ASSIGN(extent, delta_->link.extent(region_, position_, position_ + most));
+    most = extent.length;
   }
   return most / job_bytes() * job_bytes();
 }

@@ -41,7 +41,7 @@ class PageIndexer {
 
   Result<void> run() {
     while (true) {
-      const std::size_t count = next_batch();
+      SNAP_TRY_ASSIGN(count, next_batch());
       if (count == 0) return {};
       if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
       for_each(count, [this](std::size_t i) { digest_guarded(batch_[i]); });
@@ -53,23 +53,42 @@ class PageIndexer {
   }
 
  private:
-  std::size_t next_batch() {
+  Result<std::size_t> next_batch() {
     std::size_t count = 0;
-    for (; count < batch_.size() && region_ < parent_.regions().size();) {
+    while (count < batch_.size() && region_ < parent_.regions().size()) {
       const RegionInfo& info = parent_.regions()[region_];
       if (info.kind != RegionKind::kMemory || offset_ >= info.size) {
         ++region_;
         offset_ = 0;
+        data_end_ = 0;
+        continue;
+      }
+      if (offset_ >= data_end_) {
+        SNAP_TRY(next_data(info.size));
         continue;
       }
       Piece& piece = batch_[count++];
       piece.region = region_;
       piece.offset = offset_;
-      piece.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, info.size - offset_));
+      piece.bytes = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, data_end_ - offset_));
       piece.error = {};
       offset_ += piece.bytes;
     }
     return count;
+  }
+
+  // Goes to where data begins, a whole page, and finds where it ends; each extent is looked at once.
+  Result<void> next_data(std::uint64_t size) {
+    SNAP_TRY_ASSIGN(extent, parent_.extent(region_, offset_));
+    const std::uint64_t end = offset_ + extent.length;
+    const std::uint64_t whole = end == size ? end : end / kPageBytes * kPageBytes;
+    if (extent.data || whole == offset_) {
+      data_end_ = std::min(size, ceil_div(end, kPageBytes) * kPageBytes);
+      return {};
+    }
+    if (options_.progress != nullptr) *options_.progress += whole - offset_;
+    offset_ = whole;
+    return {};
   }
 
   template <typename Work>
@@ -97,9 +116,7 @@ class PageIndexer {
     for (auto& samples : piece.samples) samples.clear();
     // A last page that is not whole is not looked for.
     const std::size_t whole = piece.bytes / kPageBytes * kPageBytes;
-    SNAP_TRY_ASSIGN(extent, parent_.extent(piece.region, piece.offset));
-    const bool nothing = !extent.data && extent.length >= piece.bytes;
-    if (!nothing && whole != 0) {
+    if (whole != 0) {
       SNAP_TRY_ASSIGN(bytes, content(piece, whole));
       std::vector<const std::byte*> at;
       for (std::uint32_t page = 0; page < whole / kPageBytes; ++page) {
@@ -144,6 +161,7 @@ class PageIndexer {
   std::vector<Piece> batch_;
   std::size_t region_ = 0;
   std::uint64_t offset_ = 0;
+  std::uint64_t data_end_ = 0;  // there is data from offset_ to here
 };
 
 // What the parent's memory has at most in pages that are not zero. Those of a chain's other files are not counted by its records.

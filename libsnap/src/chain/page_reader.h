@@ -18,11 +18,14 @@ struct ReadTask {
   std::uint32_t* allowance = nullptr;
   static constexpr std::uint32_t kAllowance = 65536;
 
-  Result<void> spend_block() const {
-    if (allowance == nullptr) return {};
-    if (*allowance == 0) return fail(Code::kLimit, "a block that needs too many blocks of its chain");
-    --*allowance;
+  /// Asked before others can wait for what this read loads: its limit is not theirs.
+  Result<void> may_decode() const {
+    if (allowance != nullptr && *allowance == 0) return fail(Code::kLimit, "a block that needs too many blocks of its chain");
     return {};
+  }
+  /// A block was decoded: one that was cached, or is zero, costs nothing.
+  void spend_block() const {
+    if (allowance != nullptr && *allowance != 0) --*allowance;
   }
 };
 
@@ -31,7 +34,7 @@ class PageReader {
   virtual ~PageReader() = default;
   /// As Reader::read(), for bytes inside the region.
   virtual Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) = 0;
-  /// As Reader::extent(), for an offset inside the region, but looked at no further than `end`: what goes on behind it costs nothing.
+  /// As Reader::extent(), up to `end` at most, and shorter where a file of the chain changes: each is asked once.
   virtual Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) = 0;
   /// Whether the bytes lie in place, SPEC 12: no file of the chain but the last has copies among their pages.
   virtual Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) = 0;

@@ -82,10 +82,12 @@ Result<void> ParentLink::read_dictionary(std::size_t region, std::uint64_t offse
 
 Result<Extent> ParentLink::extent(std::size_t region, std::uint64_t offset, std::uint64_t end) const {
   const View& view = views_[region];
-  if (offset >= view.bytes()) return Extent{offset, ~std::uint64_t{0} - offset, false};
-  auto extent = pages_ != nullptr ? pages_->extent_until(*view.region, offset, std::min(end, view.bytes())) : parent_.extent(*view.region, offset);
+  if (offset >= view.bytes()) return Extent{offset, end - offset, false};
+  const std::uint64_t there = std::min(end, view.bytes());
+  auto extent = pages_ != nullptr ? pages_->extent_until(*view.region, offset, there) : parent_.extent(*view.region, offset);
   if (!extent) return of_parent(extent.error());
-  if (!extent->data && extent->offset + extent->length >= view.bytes()) extent->length = ~std::uint64_t{0} - offset;
+  extent->length = std::min(extent->length, there - offset);
+  if (!extent->data && offset + extent->length == view.bytes()) extent->length = end - offset;
   return extent;
 }
 

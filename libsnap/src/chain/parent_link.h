@@ -44,8 +44,8 @@ class ParentLink {
   /// they are at hand, else they are read.
   Result<void> read_dictionary(std::size_t region, std::uint64_t offset, std::span<const std::uint64_t> named, std::span<const std::byte> own,
                                std::span<std::byte> out, const ReadTask& task) const;
-  /// Whether the bytes from `offset` of the child's region on are zero in the parent, and how far that goes, looked at up to `end`. Blocks
-  /// are looked at.
+  /// Whether the bytes from `offset` of the child's region on are zero in the parent, and how far that goes, up to `end`. Blocks are
+  /// looked at.
   Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end) const;
   /// Whether the parent's bytes there lie in place, so that they may be a dictionary.
   Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) const;

@@ -60,7 +60,7 @@ class ZstdCompressor final : public Compressor {
   }
 
   Result<std::size_t> compress_over(std::span<const std::byte> dictionary, std::span<const std::byte> in, std::span<std::byte> out) override {
-    ZSTD_CCtx_refPrefix(context_, dictionary.data(), dictionary.size());
+    if (ZSTD_isError(ZSTD_CCtx_refPrefix(context_, dictionary.data(), dictionary.size())) != 0) return fail(Code::kNoMemory, "no memory to compress");
     return smaller(ZSTD_compress2(context_, out.data(), out.size(), in.data(), in.size()), in.size());
   }
 
@@ -146,7 +146,9 @@ bool Decompressor::decompress(Codec codec, std::span<const std::byte> stored, st
       if (zstd_ == nullptr) zstd_ = ZSTD_createDCtx();
       if (zstd_ == nullptr) throw std::bad_alloc();
       // Holds for the next frame alone.
-      if (!dictionary.empty()) ZSTD_DCtx_refPrefix(static_cast<ZSTD_DCtx*>(zstd_), dictionary.data(), dictionary.size());
+      if (!dictionary.empty() && ZSTD_isError(ZSTD_DCtx_refPrefix(static_cast<ZSTD_DCtx*>(zstd_), dictionary.data(), dictionary.size())) != 0) {
+        throw std::bad_alloc();
+      }
       return ZSTD_decompressDCtx(static_cast<ZSTD_DCtx*>(zstd_), out.data(), out.size(), stored.data(), stored.size()) == out.size();
     }
   }

@@ -90,7 +90,7 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
 
   Result<void> read_batch(std::span<const RegionRead> batch) override {
     for (const RegionRead& each : batch) SNAP_TRY(in_region(each.region, each.offset, each.out.size()));
-    SNAP_TRY(fetch_ahead(batch));
+    SNAP_TRY_ASSIGN(fetched, fetch_ahead(batch));  // stays here until all is read
     for (const RegionRead& each : batch) SNAP_TRY(read_into(each.region, each.offset, each.out, {}));
     return {};
   }
@@ -109,24 +109,28 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
 
   Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
     SNAP_TRY(in_region(region, offset, 1));
-    return extent_until(region, offset, infos_[region].size);
-  }
-
-  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t limit) override {
-    SNAP_TRY_ASSIGN(whole, extent_at(region, offset, limit));
+    const std::uint64_t end = infos_[region].size;
+    SNAP_TRY_ASSIGN(whole, extent_until(region, offset, end));
     // What follows and is of the same kind belongs to it.
-    for (std::uint64_t end = whole.offset + whole.length; end < limit; end = whole.offset + whole.length) {
-      SNAP_TRY_ASSIGN(next, extent_at(region, end, limit));
+    for (std::uint64_t at = offset + whole.length; at < end; at = offset + whole.length) {
+      SNAP_TRY_ASSIGN(next, extent_until(region, at, end));
       if (next.data != whole.data) break;
       whole.length += next.length;
     }
     return whole;
   }
 
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override {
-    std::uint32_t allowance = ReadTask::kAllowance;
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
+    const unsigned log2 = image_->header().block_log2;
+    const std::uint64_t block = offset >> log2;
+    SNAP_TRY_ASSIGN(present, image_->next_present(region, block));
+    if (present == block) return Extent{offset, std::min(end, (block + 1) << log2) - offset, true};
+    return link_.extent(region, offset, std::min(end, present << log2));
+  }
+
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask& task) override {
     auto lease = image_->scratches().take();
-    return copy_page(source, to, {.zeroed = false, .allowance = &allowance}, *lease);
+    return copy_page(source, to, task, *lease);
   }
 
  private:
@@ -136,17 +140,6 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     if (region >= infos_.size()) return invalid("no such region", region);
     if (offset > infos_[region].size || bytes > infos_[region].size - offset) return invalid("a read past the end of its region", offset);
     return {};
-  }
-
-  Result<Extent> extent_at(std::size_t region, std::uint64_t offset, std::uint64_t limit) {
-    const unsigned log2 = image_->header().block_log2;
-    const std::uint64_t size = infos_[region].size;
-    const std::uint64_t block = offset >> log2;
-    SNAP_TRY_ASSIGN(present, image_->next_present(region, block));
-    if (present == block) return Extent{offset, std::min(size, (block + 1) << log2) - offset, true};
-    const std::uint64_t end = std::min({size, present << log2, limit});
-    SNAP_TRY_ASSIGN(below, link_.extent(region, offset, end));
-    return Extent{offset, std::min(below.length, end - offset), below.data};
   }
 
   // Bytes inside one block that has a record. Pages that are read in part go by way of a page of our own.
@@ -242,8 +235,10 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
   }
 
   Result<DeltaPtr> load(std::size_t region, std::uint64_t block, const ReadTask& task) {
+    if (DeltaPtr cached = cache_.peek(key(region, block))) return cached;
+    SNAP_TRY(task.may_decode());
+    task.spend_block();
     return cache_.get(key(region, block), [&]() -> Result<DeltaPtr> {
-      SNAP_TRY(task.spend_block());
       SNAP_TRY_ASSIGN(entry, image_->find(region, block));
       if (!entry) return corrupt(0, "a copy of a page in a block without a record", block);
       auto lease = image_->scratches().take();
@@ -253,38 +248,46 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     });
   }
 
-  // The records of a batch that are not here yet, in one submission to the source; and what has none, to the parent, likewise.
-  Result<void> fetch_ahead(std::span<const RegionRead> batch) {
+  // The records of a batch that are not here yet, as many as are kept at once, in one submission to the source.
+  Result<std::vector<DeltaPtr>> fetch_ahead(std::span<const RegionRead> batch) {
     std::vector<Wanted> wanted;
+    std::size_t bytes = 0;
     const unsigned log2 = image_->header().block_log2;
     for (const RegionRead& each : batch) {
       if (each.out.empty()) continue;
       for (std::uint64_t block = each.offset >> log2; block <= (each.offset + each.out.size() - 1) >> log2; ++block) {
-        if (wanted.size() == kFetchBlocks) break;
+        if (wanted.size() == kFetchBlocks || bytes >= kFetchBytes) break;
         SNAP_TRY_ASSIGN(entry, image_->find(each.region, block));
         if (!entry || cache_.peek(key(each.region, block)) != nullptr) continue;
         if (entry->record.record_bytes > sizeof(wire::RecordHead) + format::kMaxBodyBytes) continue;  // refused when it is read
-        wanted.push_back({entry->record, each.region, block, Bytes(entry->record.record_bytes)});
+        wanted.push_back({entry->record, each.region, block, {}});
+        bytes += entry->record.record_bytes;
       }
     }
     std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) { return a.ref.offset < b.ref.offset; });
     wanted.erase(std::unique(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) { return a.ref == b.ref; }), wanted.end());
     std::vector<ReadRequest> requests;
-    for (Wanted& each : wanted) requests.push_back({each.ref.offset, each.bytes, 0});
+    for (Wanted& each : wanted) {
+      each.bytes.resize(each.ref.record_bytes);
+      requests.push_back({each.ref.offset, each.bytes, 0});
+    }
+    std::vector<DeltaPtr> fetched;
     SNAP_TRY(image_->source().read_batch(requests));
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       if (requests[i].done != requests[i].out.size()) return truncated(requests[i].offset + requests[i].done, "the file became shorter");
       const Wanted& each = wanted[i];
-      SNAP_TRY(cache_.get(key(each.region, each.block), [&]() -> Result<DeltaPtr> {
+      SNAP_TRY_ASSIGN(delta, cache_.get(key(each.region, each.block), [&]() -> Result<DeltaPtr> {
         Record record;
         SNAP_TRY_ASSIGN(view, image_->view(each.ref, each.region, each.block, each.bytes, record));
         return std::make_shared<DeltaBlock>(record, view);
       }));
+      fetched.push_back(std::move(delta));
     }
-    return {};
+    return fetched;
   }
 
   static constexpr std::size_t kFetchBlocks = 64;
+  static constexpr std::size_t kFetchBytes = 8u << 20;
   struct Wanted {
     RecordRef ref;
     std::size_t region = 0;

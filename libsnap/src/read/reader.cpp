@@ -26,7 +26,7 @@ struct Piece {
   std::uint64_t block = 0;
   std::size_t offset = 0;  // in the block
   std::span<std::byte> out;
-  bool zeroed = false;  // out is zero already
+  ReadTask task{};
 };
 
 class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
@@ -44,7 +44,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
   std::uint64_t file_bytes() const override { return image_->file_bytes(); }
   Image& image() override { return *image_; }
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source.page, to); }
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask&) override { return CopySource(*this).copy(source.page, to); }
 
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
     const ReadTask task;
@@ -55,8 +55,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) override {
     while (!out.empty()) {
       Piece piece = first_piece(region, offset, out);
-      piece.zeroed = task.zeroed;
-      SNAP_TRY(task.spend_block());
+      piece.task = task;
       SNAP_TRY(read_piece(piece));
       offset += piece.out.size();
       out = out.subspan(piece.out.size());
@@ -98,19 +97,18 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
     return extent_until(region, offset, infos_[region].size);
   }
 
-  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t limit) override {
-    const std::uint64_t size = infos_[region].size;
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     const unsigned log2 = image_->header().block_log2;
     const std::uint64_t first = offset >> log2;
     SNAP_TRY_ASSIGN(present, image_->next_present(region, first));
-    if (present != first) return Extent{offset, std::min(size, present << log2) - offset, false};
-    std::uint64_t end = first;
-    while (end == present && end < image_->blocks(region) && end << log2 < limit) {
-      ++end;
-      SNAP_TRY_ASSIGN(next, image_->next_present(region, end));
+    if (present != first) return Extent{offset, std::min(end, present << log2) - offset, false};
+    std::uint64_t block = first;
+    while (block == present && block << log2 < end) {
+      ++block;
+      SNAP_TRY_ASSIGN(next, image_->next_present(region, block));
       present = next;
     }
-    return Extent{offset, std::min(size, end << log2) - offset, true};
+    return Extent{offset, std::min(end, block << log2) - offset, true};
   }
 
  private:
@@ -139,6 +137,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   }
 
   Result<void> read_piece(const Piece& piece) {
+    SNAP_TRY(piece.task.may_decode());
     const std::uint64_t k = key(piece.region, piece.block);
     SNAP_TRY_ASSIGN(cached, cache_.claim(k));
     if (cached != nullptr) return copy_out(*cached, piece);
@@ -151,6 +150,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   Result<void> load_piece(Claim& claim, const Piece& piece) {
     SNAP_TRY_ASSIGN(entry, image_->find(piece.region, piece.block));
     if (!entry) return settle_zero(claim, piece);
+    piece.task.spend_block();
     auto lease = image_->scratches().take();
     Record record;
     SNAP_TRY_ASSIGN(view, image_->fetch(entry->record, piece.region, piece.block, *lease, record));
@@ -159,7 +159,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
 
   // A zero block is not worth memory in the cache.
   Result<void> settle_zero(Claim& claim, const Piece& piece) {
-    if (!piece.zeroed) std::memset(piece.out.data(), 0, piece.out.size());
+    if (!piece.task.zeroed) std::memset(piece.out.data(), 0, piece.out.size());
     if (claim.settle()) return {};
     auto block = std::make_shared<CachedBlock>(image_->pages_of(piece.region, piece.block), memory_);
     std::memset(block->bytes().data(), 0, block->bytes().size());
@@ -171,7 +171,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   Result<void> deliver(Claim& claim, const Piece& piece, const Record& record, const BlockView& view, Scratch& scratch) {
     if (whole(piece)) {
       std::vector<PendingCopy> pending;
-      SNAP_TRY(decode_block(record, view, image_->header(), piece.out, piece.zeroed ? Target::kZeros : Target::kAnything, scratch, pending));
+      SNAP_TRY(decode_block(record, view, image_->header(), piece.out, piece.task.zeroed ? Target::kZeros : Target::kAnything, scratch, pending));
       if (!claim.settle()) {
         auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
         std::memcpy(block->bytes().data(), piece.out.data(), piece.out.size());

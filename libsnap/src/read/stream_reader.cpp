@@ -89,7 +89,7 @@ class StreamReader {
     catalog_.parent = parent;
     if (!find_parent_) return fail(Code::kParentMismatch, "the snapshot is a difference and needs its parent");
     SNAP_TRY_ASSIGN(reader, find_parent_(parent));
-    if (reader == nullptr) return fail(Code::kParentMismatch, "the snapshot is a difference and needs its parent");
+    if (reader == nullptr) return fail(Code::kParentMismatch, "the parent was not found");
     SNAP_TRY(ParentLink::verify(*reader, parent, header_.parent_depth));
     link_.emplace(*reader);
     return {};
@@ -159,9 +159,11 @@ class StreamReader {
     SNAP_TRY(deliver_parent(first_page * kPageBytes));
     block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> pending;
-    if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, {}));
-    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link()));
-    SNAP_TRY(resolve(record, pending));
+    std::uint32_t allowance = ReadTask::kAllowance;
+    const ReadTask task{.allowance = &allowance};
+    if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, task));
+    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link(), task));
+    SNAP_TRY(resolve(record, pending, task));
     if (known != kUnknownSize) SNAP_TRY(verify_filling(block_, first_page * kPageBytes, known, record.offset));
     next_block_ = record.number + 1;
     last_pages_ = view.pages();
@@ -196,29 +198,30 @@ class StreamReader {
     const std::size_t region = catalog_.regions.size() - 1;
     Bytes piece;
     while (delivered_ < end) {
-      SNAP_TRY_ASSIGN(extent, link_->extent(region, delivered_, end));
-      const std::uint64_t extent_end = delivered_ + std::min(extent.length, end - delivered_);
-      if (!extent.data) delivered_ = extent_end;
-      while (delivered_ < extent_end) {
-        piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(extent_end - delivered_, kParentPiece)));
-        SNAP_TRY(link_->read(region, delivered_, piece, {}));
-        SNAP_TRY(deliver(delivered_, piece));
+      SNAP_TRY_ASSIGN(extent, link_->extent(region, delivered_, std::min(end, delivered_ + kParentPiece)));
+      if (!extent.data) {
+        SNAP_TRY_ASSIGN(zeros, link_->extent(region, delivered_, end));
+        delivered_ += zeros.length;
+        continue;
       }
+      piece.resize(static_cast<std::size_t>(extent.length));
+      SNAP_TRY(link_->read(region, delivered_, piece, {}));
+      SNAP_TRY(deliver(delivered_, piece));
     }
     return {};
   }
 
-  Result<void> resolve(const Record& record, std::vector<PendingCopy>& pending) {
+  Result<void> resolve(const Record& record, std::vector<PendingCopy>& pending, const ReadTask& task) {
     for (const PendingCopy& copy : pending) {
       if (!copy.source.of_parent) continue;
-      SNAP_TRY(link_->read_page(copy.source.page, std::span(block_).subspan(std::size_t{copy.page} * kPageBytes, kPageBytes), {}));
+      SNAP_TRY(link_->read_page(copy.source.page, std::span(block_).subspan(std::size_t{copy.page} * kPageBytes, kPageBytes), task));
     }
     std::erase_if(pending, [](const PendingCopy& copy) { return copy.source.of_parent; });
-    return resolve_own(record, pending);
+    return resolve_own(record, pending, task);
   }
 
   // All copies of a block within the file name one other block: it is decoded once.
-  Result<void> resolve_own(const Record& record, std::span<const PendingCopy> pending) {
+  Result<void> resolve_own(const Record& record, std::span<const PendingCopy> pending, const ReadTask& task) {
     if (pending.empty()) return {};
     const PageRef block{pending[0].source.page.region, pending[0].source.page.page / header_.block_pages()};
     const Window::Kept* kept = window_->find(block);
@@ -226,8 +229,8 @@ class StreamReader {
     SNAP_TRY_ASSIGN(view, parse_block(kept->record, kept->body, header_));
     source_block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> ignored;
-    if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, {}));
-    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link()));
+    if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, task));
+    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link(), task));
     for (const PendingCopy& copy : pending) {
       const std::uint64_t page = copy.source.page.page % header_.block_pages();
       if (page >= view.pages() || view.kind(static_cast<std::uint32_t>(page)) != wire::kRaw) {

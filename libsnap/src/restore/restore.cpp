@@ -10,6 +10,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "base/fail.h"
 #include "base/threads.h"
@@ -66,6 +67,22 @@ struct WorkMemory {
   Bytes out;
 };
 
+/// What the copies of each block may cost.
+class Allowance {
+ public:
+  explicit Allowance(Image& image) : block_pages_(image.header().block_pages()) {}
+  /// Copies come in the order of their pages.
+  ReadTask of(const UnitCopy& copy) {
+    if (std::exchange(block_, copy.page / block_pages_) != copy.page / block_pages_) left_ = ReadTask::kAllowance;
+    return {.allowance = &left_};
+  }
+
+ private:
+  std::uint64_t block_pages_;
+  std::uint64_t block_ = ~std::uint64_t{0};
+  std::uint32_t left_ = ReadTask::kAllowance;
+};
+
 /// A region into the caller's memory; the short last page, if any, by way of memory of our own. A child's blocks into memory that
 /// holds the parent's bytes.
 class MemoryRestore {
@@ -97,13 +114,15 @@ class MemoryRestore {
       mine.out.assign(unit.bytes, std::byte{0});
       if (target_ == Target::kParent) SNAP_TRY(image_.link()->read(region_, unit.offset, mine.out, {}));
       SNAP_TRY(decoder_.decode(unit, mine.out, target_ == Target::kParent ? target_ : Target::kZeros, mine.scratch, mine.span, done));
-      SNAP_TRY(verify_filling(mine.out, unit.offset, memory_.size(), 0));
+      // Without a record it is the parent's, and nobody's here.
+      if (target_ != Target::kParent || done.present.back()) SNAP_TRY(verify_filling(mine.out, unit.offset, memory_.size(), 0));
       std::memcpy(target.data(), mine.out.data(), there);
     }
     return {};
   }
 
   Result<void> apply(std::span<const UnitCopy> copies) {
+    Allowance allowance(image_.image());
     for (const UnitCopy& copy : copies) {
       const std::size_t offset = static_cast<std::size_t>(copy.page) * kPageBytes;
       const std::size_t there = std::min<std::size_t>(kPageBytes, memory_.size() - offset);
@@ -114,7 +133,7 @@ class MemoryRestore {
         continue;
       }
       std::byte page[kPageBytes];
-      SNAP_TRY(image_.read_source(copy.source, page));
+      SNAP_TRY(image_.read_source(copy.source, page, allowance.of(copy)));
       SNAP_TRY(verify_filling(page, offset, memory_.size(), 0));
       std::memcpy(memory_.data() + offset, page, there);
     }
@@ -224,13 +243,14 @@ class FileRestore {
 
   Result<void> apply(std::span<const UnitCopy> copies) {
     std::byte page[kPageBytes];
+    Allowance allowance(image_.image());
     for (const UnitCopy& copy : copies) {
       const std::uint64_t from = copy.source.page.page * kPageBytes;
       if (readable_ && copy.source.page.region == region_ && from + kPageBytes <= size()) {
         PosixSource target(fd_);
         SNAP_TRY(read_exact(target, file_offset_ + from, page, "the target became shorter"));
       } else {
-        SNAP_TRY(image_.read_source(copy.source, page));
+        SNAP_TRY(image_.read_source(copy.source, page, allowance.of(copy)));
       }
       const std::uint64_t offset = copy.page * kPageBytes;
       SNAP_TRY(verify_filling(page, offset, size(), 0));
@@ -411,7 +431,7 @@ Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::ui
 }
 
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options) {
-  SNAP_TRY(opened(reader, region));
+  if (region >= reader.regions().size()) return invalid("no such region", region);
   return SinkRestore(reader, region, sink, options).run();
 }
 

@@ -377,9 +377,10 @@ Result<std::vector<std::uint64_t>> Job::choose_named(std::size_t index, std::spa
   if (delta_->pieces == nullptr || !counterpart) return chosen;
   const std::uint64_t first = first_page_ + first_page_of(index);
   const std::size_t most = std::min<std::size_t>(2 * header_.block_pages(), format::kMaxNamedPages);
+  std::size_t tries = 0;
   for (const std::uint64_t page :
        pages_in_common(*delta_->pieces, pages, static_cast<std::uint16_t>(*counterpart), first, header_.block_pages())) {
-    if (chosen.size() == most) break;
+    if (chosen.size() == most || ++tries > 4 * most) break;
     SNAP_TRY_ASSIGN(in_place, delta_->link.in_place(region_, page * kPageBytes, kPageBytes));
     if (in_place) chosen.push_back(page);
   }

@@ -56,7 +56,7 @@ class PageIndexer {
   // Only what may have data becomes pieces: a region may have petabytes without.
   Result<std::size_t> next_batch() {
     std::size_t count = 0;
-    for (; count < batch_.size() && region_ < parent_.regions().size();) {
+    while (count < batch_.size() && region_ < parent_.regions().size()) {
       const RegionInfo& info = parent_.regions()[region_];
       if (info.kind != RegionKind::kMemory || offset_ >= info.size) {
         ++region_;
@@ -64,10 +64,8 @@ class PageIndexer {
         continue;
       }
       if (offset_ >= data_end_) {
-        SNAP_TRY_ASSIGN(extent, parent_.extent(region_, offset_));
-        (extent.data ? data_end_ : offset_) = extent.offset + extent.length;
-        if (!extent.data && options_.progress != nullptr) *options_.progress += extent.length;
-        if (!extent.data) continue;
+        SNAP_TRY(next_data(info.size));
+        continue;
       }
       Piece& piece = batch_[count++];
       piece.region = region_;
@@ -77,6 +75,20 @@ class PageIndexer {
       offset_ += piece.bytes;
     }
     return count;
+  }
+
+  // Goes to where data begins, a whole page, and finds where it ends; each extent is looked at once.
+  Result<void> next_data(std::uint64_t size) {
+    SNAP_TRY_ASSIGN(extent, parent_.extent(region_, offset_));
+    const std::uint64_t end = offset_ + extent.length;
+    const std::uint64_t whole = end == size ? end : end / kPageBytes * kPageBytes;
+    if (extent.data || whole == offset_) {
+      data_end_ = std::min(size, ceil_div(end, kPageBytes) * kPageBytes);
+      return {};
+    }
+    if (options_.progress != nullptr) *options_.progress += whole - offset_;
+    offset_ = whole;
+    return {};
   }
 
   template <typename Work>
@@ -111,13 +123,26 @@ class PageIndexer {
         if (is_zero(bytes.subspan(std::size_t{page} * kPageBytes, kPageBytes))) continue;
         at.push_back(bytes.data() + std::size_t{page} * kPageBytes);
         piece.pages.push_back(page);
-        for_each_sample({at.back(), kPageBytes}, [&](std::uint64_t hash) { piece.samples[SampleTable::part_of(hash)].emplace_back(hash, page); });
       }
+      sample(piece, at);
       piece.digests.resize(at.size());
       page_digests(at, piece.digests.data());
     }
     if (options_.progress != nullptr) *options_.progress += piece.bytes;
     return {};
+  }
+
+  static void sample(Piece& piece, const std::vector<const std::byte*>& at) {
+    const auto note = [&](std::size_t i, std::uint64_t hash) {
+      piece.samples[SampleTable::part_of(hash)].emplace_back(hash, piece.pages[i]);
+    };
+    std::size_t i = 0;
+    for (; i + 4 <= at.size(); i += 4) {
+      for_each_sample_of_4(at.data() + i, kPageBytes, [&](unsigned page, std::uint64_t hash) { note(i + page, hash); });
+    }
+    for (; i < at.size(); ++i) {
+      for_each_sample({at[i], kPageBytes}, [&](std::uint64_t hash) { note(i, hash); });
+    }
   }
 
   Result<std::span<const std::byte>> content(Piece& piece, std::size_t bytes) {
@@ -167,7 +192,7 @@ std::size_t most_pages(const Reader& parent) {
 }  // namespace
 
 Result<std::unique_ptr<ParentPages>> ParentPages::index(Reader& parent, const Options& options) {
-  auto indexed = std::make_unique<IndexedPages>(most_pages(parent));
+  auto indexed = std::make_unique<IndexedPages>(parent.digest(), most_pages(parent));
   SNAP_TRY(PageIndexer(parent, options, *indexed).run());
   return std::unique_ptr<ParentPages>(std::move(indexed));
 }

@@ -23,6 +23,20 @@ namespace snap {
 
 namespace {
 
+// A page that a dictionary names costs a reader a block in each file below, and where that one is over its parent's pages, those. In
+// files of so large blocks, or so many files, a block with many named pages would come near the limit of SPEC 12.
+constexpr unsigned kMostFilesBelow = 16;
+constexpr std::uint32_t kMostBlockBytes = 256u << 10;
+
+bool may_name_pages(const Reader& parent, std::uint32_t block_bytes) {
+  if (parent.depth() == 0) return true;
+  if (block_bytes > kMostBlockBytes || parent.depth() >= kMostFilesBelow) return false;
+  for (const Reader* file = &parent; file != nullptr; file = file->parent()) {
+    if (file->block_bytes() > kMostBlockBytes) return false;
+  }
+  return true;
+}
+
 class WriterImpl final : public Writer {
  public:
   WriterImpl(ByteSink& sink, const WriterOptions& options) : options_(options), log_(sink, header_) {
@@ -34,7 +48,7 @@ class WriterImpl final : public Writer {
       delta_->form = options_.delta;
       if (const auto* indexed = dynamic_cast<const IndexedPages*>(options_.parent_pages)) {
         delta_->moved = &indexed->pages;
-        delta_->pieces = &indexed->pieces;
+        if (may_name_pages(*options_.parent, options_.block_bytes)) delta_->pieces = &indexed->pieces;
       }
       catalog_.parent = ParentRef{options_.parent->digest(), options_.parent_hint};
     }
@@ -303,6 +317,10 @@ Result<std::unique_ptr<Writer>> Writer::create(ByteSink& sink, const WriterOptio
   }
   if (options.parent != nullptr && options.parent->depth() >= format::kMaxParents) return fail(Code::kLimit, "a chain of more parents than there may be");
   if (const char* fault = hint_fault(options.parent_hint)) return invalid(fault);
+  const auto* indexed = dynamic_cast<const IndexedPages*>(options.parent_pages);
+  if (indexed != nullptr && (options.parent == nullptr || indexed->parent != options.parent->digest())) {
+    return invalid("the pages of another parent than the snapshot's");
+  }
   auto writer = std::make_unique<WriterImpl>(sink, options);
   SNAP_TRY(writer->start());
   return std::unique_ptr<Writer>(std::move(writer));

@@ -43,6 +43,23 @@ void for_each_sample(std::span<const std::byte> bytes, Take take) {
   }
 }
 
+/// The same of four pages side by side, as each hash waits for the one before: `take(page, hash)` with page 0 … 3.
+template <typename Take>
+void for_each_sample_of_4(const std::byte* const pages[4], std::size_t bytes, Take take) {
+  std::uint64_t hash[4] = {};
+  const auto step = [&](std::size_t at) {
+    for (unsigned i = 0; i < 4; ++i) hash[i] = (hash[i] << 1) + kGear[std::to_integer<unsigned>(pages[i][at])];
+  };
+  std::size_t at = 0;
+  for (; at < bytes && at < kSampleBytes - 1; ++at) step(at);
+  for (; at < bytes; ++at) {
+    step(at);
+    for (unsigned i = 0; i < 4; ++i) {
+      if (hash[i] >> (64 - kSampleLog2) == 0) take(i, hash[i] * 0x9E3779B97F4A7C15u);
+    }
+  }
+}
+
 /// Samples and the pages that have them. Fixed memory: what does not fit is left out.
 class SampleTable {
  public:

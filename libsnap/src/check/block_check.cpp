@@ -21,13 +21,15 @@ struct Worker {
   Bytes payload;
   Bytes parent;
   Bytes dictionary;
+  std::uint32_t allowance = ReadTask::kAllowance;  // of the block
+  ReadTask task() { return {.allowance = &allowance}; }
 };
 
 // The parent's pages of the block; nothing where there is no parent, or it fails.
 std::span<const std::byte> parent_pages(CheckedBlock& block, const BlockView& view, const Header& header, const ParentLink* link, Worker& worker) {
   if (link == nullptr || block.record.region >= link->region_count()) return {};
   worker.parent.resize(std::size_t{view.pages()} * kPageBytes);
-  if (const auto read = link->read(block.record.region, block.record.number << header.block_log2, worker.parent, {}); !read) {
+  if (const auto read = link->read(block.record.region, block.record.number << header.block_log2, worker.parent, worker.task()); !read) {
     block.parent_error = read.error();
     return {};
   }
@@ -40,7 +42,7 @@ std::span<const std::byte> dictionary_of(CheckedBlock& block, const BlockView& v
   if (!view.over_parent() || parent.empty()) return {};
   worker.dictionary.resize(view.dictionary_bytes());
   const std::uint64_t offset = block.record.number << header.block_log2;
-  if (const auto read = link->read_dictionary(block.record.region, offset, named_pages(view), parent, worker.dictionary, {}); !read) {
+  if (const auto read = link->read_dictionary(block.record.region, offset, named_pages(view), parent, worker.dictionary, worker.task()); !read) {
     block.parent_error = read.error();
     return {};
   }
@@ -50,7 +52,8 @@ std::span<const std::byte> dictionary_of(CheckedBlock& block, const BlockView& v
 /// The bytes of a block's pages, as far as the block and its parent give them.
 class PageContents {
  public:
-  PageContents(CheckedBlock& block, const BlockView& view, const ParentLink* link) : block_(block), view_(view), link_(link) {}
+  PageContents(CheckedBlock& block, const BlockView& view, const ParentLink* link, const ReadTask& task)
+      : block_(block), view_(view), link_(link), task_(task) {}
 
   /// 4096 bytes; null for a page that cannot be had, or is a copy within the file.
   Result<const std::byte*> page(std::uint32_t page, std::byte* stored, std::span<const std::byte> parent) {
@@ -77,7 +80,7 @@ class PageContents {
     const std::byte* none = nullptr;
     if (!source.of_parent || link_ == nullptr) return none;
     copies_.emplace_back(kPageBytes);
-    if (const auto read = link_->read_page(source.page, copies_.back(), {}); !read) {
+    if (const auto read = link_->read_page(source.page, copies_.back(), task_); !read) {
       if (read.error().ancestor == 0) return read.error();
       block_.parent_error = read.error();
       return none;
@@ -88,12 +91,14 @@ class PageContents {
   CheckedBlock& block_;
   const BlockView& view_;
   const ParentLink* link_;
+  ReadTask task_;
   std::uint32_t next_copy_ = 0;
   std::deque<Bytes> copies_;
 };
 
 Result<void> decode(CheckedBlock& block, const Header& header, const ParentLink* link, Worker& worker) {
   SNAP_TRY_ASSIGN(view, parse_block(block.record, block.body, header));
+  worker.allowance = ReadTask::kAllowance;
   const auto parent = view.needs_parent() ? parent_pages(block, view, header, link, worker) : std::span<const std::byte>();
   const auto dictionary = dictionary_of(block, view, header, parent, link, worker);
   const bool readable = !view.over_parent() || !dictionary.empty();
@@ -103,7 +108,7 @@ Result<void> decode(CheckedBlock& block, const Header& header, const ParentLink*
     return corrupt(block.record.offset, "a block does not decode to its pages", block.record.number);
   }
 
-  PageContents contents(block, view, link);
+  PageContents contents(block, view, link, worker.task());
   std::vector<const std::byte*> pages;
   std::vector<std::uint32_t> numbers;
   block.kinds.resize(view.pages());
@@ -147,7 +152,10 @@ void decode_blocks(std::vector<CheckedBlock>& batch, const Header& header, const
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     Worker worker;
-    for (std::size_t i = next++; i < batch.size(); i = next++) decode_guarded(batch[i], header, link, worker);
+    for (std::size_t i = next++; i < batch.size(); i = next++) {
+      decode_guarded(batch[i], header, link, worker);
+      if (batch[i].parent_error.code == Code::kLimit) next = batch.size();  // it ends the check: the others would cost as much
+    }
   };
   ThreadGroup helpers;
   // Where threads cannot be had, this one does it all.

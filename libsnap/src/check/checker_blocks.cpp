@@ -70,7 +70,7 @@ Result<void> Checker::account(CheckedBlock& block) {
   if (lost) lose(record.number, 1);
   Digest digest;
   if (block.parent_error.code != Code::kOk) {
-    if (ends_check(block.parent_error)) return block.parent_error;
+    if (ends_check(block.parent_error) || block.parent_error.code == Code::kLimit) return block.parent_error;
     damage(DamageKind::kParent, block.parent_error, false);
   }
   const bool known = std::find(block.digests.begin(), block.digests.end(), Digest{}) == block.digests.end();

@@ -30,7 +30,7 @@ Result<Digest> Checker::absent_digest(unsigned height, std::uint64_t number) {
   const auto digest = link_->range_digest(region_number(), height, number);
   if (digest) return digest;
   report_.content_compared = false;
-  if (ends_check(digest.error())) return digest.error();
+  if (ends_check(digest.error()) || digest.error().code == Code::kLimit) return digest.error();
   damage(DamageKind::kParent, digest.error(), false);
   return Digest{};
 }

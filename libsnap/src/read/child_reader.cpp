@@ -123,10 +123,9 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     return whole;
   }
 
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override {
-    std::uint32_t allowance = ReadTask::kAllowance;
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask& task) override {
     auto lease = image_->scratches().take();
-    return copy_page(source, to, {.zeroed = false, .allowance = &allowance}, *lease);
+    return copy_page(source, to, task, *lease);
   }
 
  private:

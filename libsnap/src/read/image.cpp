@@ -68,18 +68,18 @@ void scatter(const BlockView& view, const std::byte* from, std::byte* out) {
 }
 
 Result<std::span<const std::byte>> dictionary_of(const Record& record, const BlockView& view, const Header& header, std::span<const std::byte> own,
-                                                 Scratch& scratch, const ParentLink* link) {
+                                                 Scratch& scratch, const ParentLink* link, const ReadTask& task) {
   if (view.named_count() == 0) return own;
   if (link == nullptr) return invalid("a dictionary of the parent's pages without the parent", record.number);
   scratch.dictionary.resize(std::max(scratch.dictionary.size(), view.dictionary_bytes()));
   const auto out = std::span(scratch.dictionary).first(view.dictionary_bytes());
-  SNAP_TRY(link->read_dictionary(record.region, record.number << header.block_log2, named_pages(view), own, out, {}));
+  SNAP_TRY(link->read_dictionary(record.region, record.number << header.block_log2, named_pages(view), own, out, task));
   return std::span<const std::byte>(out);
 }
 
 // Straight to where the pages belong as far as that goes, without touching those that are not stored where something stands there.
 Result<void> decode_stored(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
-                           Scratch& scratch, const ParentLink* link) {
+                           Scratch& scratch, const ParentLink* link, const ReadTask& task) {
   if (view.stored_pages() == 0) return {};
   const std::uint32_t first = first_stored(view);
   const bool apart = view.over_parent() || (target != Target::kAnything && !is_one_raw_run(view, first));
@@ -88,7 +88,7 @@ Result<void> decode_stored(const Record& record, const BlockView& view, const He
                         : out.subspan(std::size_t{first} * kPageBytes, view.payload_bytes());
   std::span<const std::byte> dictionary;
   if (view.over_parent()) {
-    SNAP_TRY_ASSIGN(found, dictionary_of(record, view, header, out, scratch, link));
+    SNAP_TRY_ASSIGN(found, dictionary_of(record, view, header, out, scratch, link, task));
     dictionary = found;
   }
   if (!scratch.decompressor.decompress(view.codec(), view.payload(), to, dictionary)) {
@@ -122,8 +122,8 @@ void xor_page(std::byte* page, const std::byte* other) {
 }
 
 Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
-                          Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link) {
-  SNAP_TRY(decode_stored(record, view, header, out, target, scratch, link));
+                          Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link, const ReadTask& task) {
+  SNAP_TRY(decode_stored(record, view, header, out, target, scratch, link, task));
   const std::uint64_t first_page = record.number * header.block_pages();
   std::uint32_t next_copy = 0;
   for (std::uint32_t page = 0; page < view.pages(); ++page) {

@@ -62,9 +62,10 @@ enum class Target {
 };
 
 /// Decodes a block's stored pages and its copies of its own pages into `out`, view.pages() * 4096 bytes. Copies of other blocks'
-/// pages and of the parent's are appended to `pending` and their bytes left alone. `link` gives the pages that a dictionary names.
+/// pages and of the parent's are appended to `pending` and their bytes left alone. `link` gives the pages that a dictionary names;
+/// `task` says what they may cost.
 Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
-                          Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link = nullptr);
+                          Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link = nullptr, const ReadTask& task = {});
 /// The numbers of the pages that a block's dictionary names.
 std::vector<std::uint64_t> named_pages(const BlockView& view);
 /// `page` becomes page XOR `other`; both of 4096 bytes.

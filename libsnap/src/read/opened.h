@@ -17,7 +17,7 @@ class IndexedImage {
 class OpenedImage : public IndexedImage {
  public:
   /// The page that a copy names, 4096 bytes; refused where it is not raw in its block, or where the parent does not have it.
-  virtual Result<void> read_source(CopyRef source, std::span<std::byte> to) = 0;
+  virtual Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask& task) = 0;
   /// Null for a snapshot that stands alone.
   virtual const ParentLink* link() const { return nullptr; }
 };

@@ -44,7 +44,7 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
   std::uint64_t file_bytes() const override { return image_->file_bytes(); }
   Image& image() override { return *image_; }
-  Result<void> read_source(CopyRef source, std::span<std::byte> to) override { return CopySource(*this).copy(source.page, to); }
+  Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask&) override { return CopySource(*this).copy(source.page, to); }
 
   Result<void> read(std::size_t region, std::uint64_t offset, std::span<std::byte> out) override {
     const ReadTask task;

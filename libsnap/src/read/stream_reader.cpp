@@ -159,9 +159,11 @@ class StreamReader {
     SNAP_TRY(deliver_parent(first_page * kPageBytes));
     block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> pending;
-    if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, {}));
-    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link()));
-    SNAP_TRY(resolve(record, pending));
+    std::uint32_t allowance = ReadTask::kAllowance;
+    const ReadTask task{.allowance = &allowance};
+    if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, task));
+    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link(), task));
+    SNAP_TRY(resolve(record, pending, task));
     if (known != kUnknownSize) SNAP_TRY(verify_filling(block_, first_page * kPageBytes, known, record.offset));
     next_block_ = record.number + 1;
     last_pages_ = view.pages();
@@ -208,17 +210,17 @@ class StreamReader {
     return {};
   }
 
-  Result<void> resolve(const Record& record, std::vector<PendingCopy>& pending) {
+  Result<void> resolve(const Record& record, std::vector<PendingCopy>& pending, const ReadTask& task) {
     for (const PendingCopy& copy : pending) {
       if (!copy.source.of_parent) continue;
-      SNAP_TRY(link_->read_page(copy.source.page, std::span(block_).subspan(std::size_t{copy.page} * kPageBytes, kPageBytes), {}));
+      SNAP_TRY(link_->read_page(copy.source.page, std::span(block_).subspan(std::size_t{copy.page} * kPageBytes, kPageBytes), task));
     }
     std::erase_if(pending, [](const PendingCopy& copy) { return copy.source.of_parent; });
-    return resolve_own(record, pending);
+    return resolve_own(record, pending, task);
   }
 
   // All copies of a block within the file name one other block: it is decoded once.
-  Result<void> resolve_own(const Record& record, std::span<const PendingCopy> pending) {
+  Result<void> resolve_own(const Record& record, std::span<const PendingCopy> pending, const ReadTask& task) {
     if (pending.empty()) return {};
     const PageRef block{pending[0].source.page.region, pending[0].source.page.page / header_.block_pages()};
     const Window::Kept* kept = window_->find(block);
@@ -226,8 +228,8 @@ class StreamReader {
     SNAP_TRY_ASSIGN(view, parse_block(kept->record, kept->body, header_));
     source_block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> ignored;
-    if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, {}));
-    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link()));
+    if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, task));
+    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link(), task));
     for (const PendingCopy& copy : pending) {
       const std::uint64_t page = copy.source.page.page % header_.block_pages();
       if (page >= view.pages() || view.kind(static_cast<std::uint32_t>(page)) != wire::kRaw) {

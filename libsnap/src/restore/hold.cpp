@@ -56,7 +56,7 @@ class MemoryFile {
 
 class HeldReader final : public HeldSnapshot, public PageReader {
  public:
-  explicit HeldReader(Reader& reader) : reader_(reader), files_(reader.regions().size()) {}
+  explicit HeldReader(Reader& reader) : reader_(reader), pages_(dynamic_cast<PageReader*>(&reader)), files_(reader.regions().size()) {}
 
   Result<void> load(const RestoreOptions& options) {
     RestoreOptions fresh = options;
@@ -97,20 +97,18 @@ class HeldReader final : public HeldSnapshot, public PageReader {
     return read_into(region, offset, out, {});
   }
 
-  Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask&) override {
-    if (files_[region].fd() < 0) return reader_.read(region, offset, out);
+  Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) override {
+    if (files_[region].fd() < 0) return pages_ != nullptr ? pages_->read_into(region, offset, out, task) : reader_.read(region, offset, out);
     if (!out.empty()) std::memcpy(out.data(), files_[region].bytes().data() + offset, out.size());
     return {};
   }
 
-  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
-    auto* pages = dynamic_cast<PageReader*>(&reader_);
-    return pages != nullptr ? pages->extent_until(region, offset, end) : reader_.extent(region, offset);
+  Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) override {
+    return pages_ != nullptr ? pages_->in_place(region, offset, bytes) : Result<bool>(reader_.depth() == 0);
   }
 
-  Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) override {
-    auto* pages = dynamic_cast<PageReader*>(&reader_);
-    return pages != nullptr ? pages->in_place(region, offset, bytes) : Result<bool>(reader_.depth() == 0);
+  Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
+    return pages_ != nullptr ? pages_->extent_until(region, offset, end) : reader_.extent(region, offset);
   }
 
   Result<void> read_batch(std::span<const RegionRead> batch) override {
@@ -120,6 +118,7 @@ class HeldReader final : public HeldSnapshot, public PageReader {
 
  private:
   Reader& reader_;
+  PageReader* pages_;
   std::vector<MemoryFile> files_;
 };
 

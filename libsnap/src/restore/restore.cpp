@@ -10,6 +10,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "base/fail.h"
 #include "base/threads.h"
@@ -66,6 +67,22 @@ struct WorkMemory {
   Bytes out;
 };
 
+/// What the copies of each block may cost.
+class Allowance {
+ public:
+  explicit Allowance(Image& image) : block_pages_(image.header().block_pages()) {}
+  /// Copies come in the order of their pages.
+  ReadTask of(const UnitCopy& copy) {
+    if (std::exchange(block_, copy.page / block_pages_) != copy.page / block_pages_) left_ = ReadTask::kAllowance;
+    return {.allowance = &left_};
+  }
+
+ private:
+  std::uint64_t block_pages_;
+  std::uint64_t block_ = ~std::uint64_t{0};
+  std::uint32_t left_ = ReadTask::kAllowance;
+};
+
 /// A region into the caller's memory; the short last page, if any, by way of memory of our own. A child's blocks into memory that
 /// holds the parent's bytes.
 class MemoryRestore {
@@ -104,6 +121,7 @@ class MemoryRestore {
   }
 
   Result<void> apply(std::span<const UnitCopy> copies) {
+    Allowance allowance(image_.image());
     for (const UnitCopy& copy : copies) {
       const std::size_t offset = static_cast<std::size_t>(copy.page) * kPageBytes;
       const std::size_t there = std::min<std::size_t>(kPageBytes, memory_.size() - offset);
@@ -114,7 +132,7 @@ class MemoryRestore {
         continue;
       }
       std::byte page[kPageBytes];
-      SNAP_TRY(image_.read_source(copy.source, page));
+      SNAP_TRY(image_.read_source(copy.source, page, allowance.of(copy)));
       SNAP_TRY(verify_filling(page, offset, memory_.size(), 0));
       std::memcpy(memory_.data() + offset, page, there);
     }
@@ -224,13 +242,14 @@ class FileRestore {
 
   Result<void> apply(std::span<const UnitCopy> copies) {
     std::byte page[kPageBytes];
+    Allowance allowance(image_.image());
     for (const UnitCopy& copy : copies) {
       const std::uint64_t from = copy.source.page.page * kPageBytes;
       if (readable_ && copy.source.page.region == region_ && from + kPageBytes <= size()) {
         PosixSource target(fd_);
         SNAP_TRY(read_exact(target, file_offset_ + from, page, "the target became shorter"));
       } else {
-        SNAP_TRY(image_.read_source(copy.source, page));
+        SNAP_TRY(image_.read_source(copy.source, page, allowance.of(copy)));
       }
       const std::uint64_t offset = copy.page * kPageBytes;
       SNAP_TRY(verify_filling(page, offset, size(), 0));

@@ -102,7 +102,8 @@ Result<void> UnitDecoder::decode_run(std::span<const Wanted> run, const Unit& un
     const auto to = out.subspan(in_unit, std::size_t{view.pages()} * kPageBytes);
     if (fresh_) fault_in(view, to);
     pending.clear();
-    SNAP_TRY(decode_block(record, view, image_.header(), to, target, scratch, pending, link_));
+    std::uint32_t allowance = ReadTask::kAllowance;
+    SNAP_TRY(decode_block(record, view, image_.header(), to, target, scratch, pending, link_, {.allowance = &allowance}));
     const std::uint64_t first_page = wanted.block * image_.header().block_pages();
     const std::uint64_t in_unit_page = first_page - unit.offset / kPageBytes;
     for (std::uint32_t page = 0; page < view.pages(); ++page) {

@@ -23,10 +23,21 @@ class Calls {
  public:
   Calls(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
 
+  ~Calls() {
+    snap_free_parent_pages(pages_);
+    snap_close_image(held_);
+  }
+
   void run() {
     const snap_sink sink{sizeof sink, 0, &file_, take};
     snap_writer_options options = SNAP_WRITER_OPTIONS_INIT;
-    options.codec = next() % 4;
+    const unsigned first = next();
+    options.codec = first % 4;
+    choose_parent(first / 4 % 8);
+    options.parent = parent_;
+    options.parent_pages = pages_;
+    const std::string hint(first / 32, first / 64 % 2 == 0 ? 'h' : '.');
+    if (first / 32 != 0) options.parent_hint = hint.c_str();
     options.block_size = 1u << (13 + next() % 11);
     options.level = next() % 4 == 0 ? static_cast<int>(next()) - 128 : SNAP_LEVEL_DEFAULT;
     if (options.codec == SNAP_CODEC_ZSTD && options.level > 9) options.level = 9;  // higher ones are slow, not different
@@ -56,6 +67,47 @@ class Calls {
     *done = offset >= file.size() ? 0 : std::min<std::size_t>(length, file.size() - offset);
     if (*done != 0) std::memcpy(buffer, file.data() + offset, *done);
     return 0;
+  }
+
+  /// A snapshot of regions that these calls are likely to make, too.
+  static snap_image* base() {
+    struct Base {
+      Base() {
+        const snap_sink sink{sizeof sink, 0, &file, take};
+        snap_writer_options options = SNAP_WRITER_OPTIONS_INIT;
+        options.codec = SNAP_CODEC_STORE;
+        options.block_size = 1u << 14;
+        snap_writer* writer = nullptr;
+        demand(snap_create_writer_sink(&sink, &options, &writer, nullptr) == SNAP_OK, "no writer");
+        for (const char name : {'a', 'b', 'c'}) {
+          snap_region info = SNAP_REGION_INIT;
+          const char text[] = {name, 0};
+          info.name = text;
+          std::vector<unsigned char> bytes(name == 'b' ? 100000 : 30000, static_cast<unsigned char>(name));
+          for (std::size_t at = 0; at < bytes.size(); at += 97) bytes[at] = static_cast<unsigned char>(at / 4096);
+          demand(snap_begin_region(writer, &info, SNAP_ASCENDING, nullptr) == SNAP_OK, "no region");
+          demand(snap_write_bytes(writer, bytes.data(), bytes.size(), nullptr) == SNAP_OK && snap_end_region(writer, nullptr) == SNAP_OK, "no bytes");
+        }
+        demand(snap_finish_writer(writer, nullptr, nullptr) == SNAP_OK, "no base");
+        snap_free_writer(writer);
+        const snap_source source{sizeof source, 0, &file, size_of, read_at};
+        demand(snap_open_image_source(&source, nullptr, &image, nullptr) == SNAP_OK, "a base that does not open");
+      }
+      std::vector<unsigned char> file;
+      snap_image* image = nullptr;
+    };
+    static Base one;
+    return one.image;
+  }
+
+  void choose_parent(unsigned how) {
+    if (how == 0) return;
+    parent_ = base();
+    if ((how & 2) != 0) {
+      demand(snap_hold_image(base(), nullptr, &held_, nullptr) == SNAP_OK, "an image that cannot be held");
+      parent_ = held_;
+    }
+    if ((how & 4) != 0) demand(snap_index_parent(parent_, nullptr, &pages_, nullptr) == SNAP_OK, "an image that cannot be indexed");
   }
 
   unsigned next() {
@@ -123,9 +175,15 @@ class Calls {
     const snap_source source{sizeof source, 0, &file_, size_of, read_at};
     snap_error error;
     snap_check_result checked = SNAP_CHECK_RESULT_INIT;
-    demand(snap_check_source(&source, nullptr, &checked, &error) == SNAP_OK && checked.damage_count == 0, "a new snapshot that is not clean");
+    snap_check_options check_options = SNAP_CHECK_OPTIONS_INIT;
+    check_options.parent = parent_;
+    demand(snap_check_source(&source, &check_options, &checked, &error) == SNAP_OK && checked.damage_count == 0 && checked.content_compared == 1, "a new snapshot that is not clean");
+    snap_parent named = SNAP_PARENT_INIT;
+    demand(snap_read_parent_source(&source, &named, &error) == SNAP_OK && named.has_parent == (parent_ != nullptr) && named.depth == (parent_ != nullptr), "another parent");
     snap_image* image = nullptr;
-    demand(snap_open_image_source(&source, nullptr, &image, &error) == SNAP_OK, "a new snapshot that does not open");
+    snap_open_options open_options = SNAP_OPEN_OPTIONS_INIT;
+    open_options.parent = parent_;
+    demand(snap_open_image_source(&source, &open_options, &image, &error) == SNAP_OK, "a new snapshot that does not open");
     demand(snap_count_regions(image) == regions_.size(), "another number of regions");
     for (std::uint32_t i = 0; i < regions_.size(); ++i) {
       const auto& expected = regions_[i].bytes;
@@ -133,12 +191,48 @@ class Calls {
       demand(snap_get_region(image, i, &info, &error) == SNAP_OK && info.size == expected.size() && regions_[i].name == info.name, "another region");
       std::vector<unsigned char> bytes(expected.size());
       demand(snap_read_region(image, i, 0, bytes.data(), bytes.size(), &error) == SNAP_OK && bytes == expected, "other bytes");
+      read_changes(image, i, expected);
     }
+    snap_image* held = nullptr;
+    demand(snap_hold_image(image, nullptr, &held, &error) == SNAP_OK, "a new snapshot that cannot be held");
+    for (std::uint32_t i = 0; i < regions_.size(); ++i) {
+      std::vector<unsigned char> bytes(regions_[i].bytes.size());
+      demand(snap_read_region(held, i, 0, bytes.data(), bytes.size(), &error) == SNAP_OK && bytes == regions_[i].bytes, "other bytes held");
+    }
+    snap_close_image(held);
     snap_close_image(image);
+  }
+
+  void read_changes(snap_image* image, std::uint32_t region, const std::vector<unsigned char>& expected) {
+    snap_error error;
+    std::uint64_t changed = 0;
+    const auto add = [](void* sum, std::uint64_t, std::uint64_t length, std::uint32_t) {
+      *static_cast<std::uint64_t*>(sum) += length;
+      return 0;
+    };
+    demand(snap_visit_changes(image, region, add, &changed, &error) == SNAP_OK && changed <= expected.size(), "changes that cannot be told");
+    std::vector<unsigned char> memory(expected.size());
+    if (parent_ == nullptr) {
+      demand(snap_apply_changes(image, region, memory.data(), memory.size(), nullptr, &error) == SNAP_E_INVALID_ARGUMENT, "changes without a parent");
+      return;
+    }
+    snap_region info = SNAP_REGION_INIT;
+    demand(snap_get_region(image, region, &info, &error) == SNAP_OK, "no region");
+    std::uint32_t number = 0;
+    if (snap_find_region(parent_, info.kind, info.name, &number, &error) == SNAP_OK) {
+      snap_region below = SNAP_REGION_INIT;
+      demand(snap_get_region(parent_, number, &below, &error) == SNAP_OK, "no region");
+      const std::size_t there = static_cast<std::size_t>(std::min<std::uint64_t>(memory.size(), below.size));
+      demand(snap_read_region(parent_, number, 0, memory.data(), there, &error) == SNAP_OK, "a parent that cannot be read");
+    }
+    demand(snap_apply_changes(image, region, memory.data(), memory.size(), nullptr, &error) == SNAP_OK && memory == expected, "changes applied to other bytes");
   }
 
   const std::uint8_t* data_;
   std::size_t left_;
+  snap_image* parent_ = nullptr;
+  snap_image* held_ = nullptr;
+  snap_parent_pages* pages_ = nullptr;
   std::vector<unsigned char> file_;
   std::vector<Region> regions_;
   std::uint64_t bytes_ = 0;

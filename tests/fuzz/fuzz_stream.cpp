@@ -14,11 +14,11 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span file(reinterpret_cast<const std::byte*>(data), size);
   Kept kept;
-  const auto result = read_through(file, kept);
+  const auto result = read_through(file, kept, &fixed_parent());
   if (!result) return 0;
   demand(result->file_bytes == size, "a stream that was not read to its end");
   auto source = memory_source(file);
-  auto reader = Reader::open(*source);
+  auto reader = Reader::open(*source, {.parent = parent_for(file)});
   if (!reader) return 0;
   demand((*reader)->digest() == result->digest && (*reader)->metadata() == result->metadata, "two ways to read, two snapshots");
   return 0;

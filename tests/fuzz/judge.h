@@ -75,10 +75,10 @@ class Kept final : public StreamVisitor {
   std::uint64_t least_ = 0;
 };
 
-inline Result<StreamResult> read_through(std::span<const std::byte> file, Kept& kept) {
+inline Result<StreamResult> read_through(std::span<const std::byte> file, Kept& kept, Reader* parent = nullptr) {
   auto source = memory_source(file);
   auto stream = range_stream(*source, 0, file.size());
-  return read_stream(*stream, kept);
+  return read_stream(*stream, kept, [&](const ParentRef&) -> Result<Reader*> { return parent; });
 }
 
 }  // namespace snap::test

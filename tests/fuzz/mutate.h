@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "fuzz/fixed_parent.h"
 #include "support/resign.h"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
@@ -26,7 +27,7 @@ class Mutator {
     }
     ResignOptions options;
     if (random_.one_in(8)) options = {!random_.one_in(3), !random_.one_in(3), !random_.one_in(3), !random_.one_in(3), !random_.one_in(3), !random_.one_in(3)};
-    resign(file_, options);
+    resign(file_, options, parent_for(file_));
     if (file_.size() > max_bytes_) file_.resize(max_bytes_);
   }
 

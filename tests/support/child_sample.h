@@ -3,6 +3,7 @@
 #pragma once
 
 #include "support/damage.h"
+#include "support/small_parent.h"
 
 namespace snap::test {
 
@@ -14,21 +15,13 @@ inline const char* name_of(SmallChild kind) {
   return names[static_cast<int>(kind)];
 }
 
-inline std::span<std::byte> page_of(Bytes& bytes, std::size_t number) { return std::span(bytes).subspan(number * kPage, kPage); }
-inline void copy_page_of(Bytes& bytes, std::size_t from, std::size_t to) {
-  const auto source = page_of(bytes, from);
-  std::copy(source.begin(), source.end(), page_of(bytes, to).begin());
-}
-
-/// Four blocks of 16 KiB, the last of them short; stored, so that its bytes are the same everywhere.
+/// Stored, so that its bytes are the same everywhere.
 inline Sample small_parent() {
   Sample sample;
   sample.options.codec = Codec::kStore;
   sample.options.block_bytes = 1u << 14;
-  Bytes ram = make_content(Pattern::kRandom, std::size_t{14} * kPage + 100, 901);
-  for (const std::size_t zero : {2u, 7u}) std::fill_n(page_of(ram, zero).begin(), kPage, std::byte{0});
-  sample.add(RegionKind::kMemory, "ram", std::move(ram));
-  sample.add(RegionKind::kState, "dev", make_content(Pattern::kText, 3000, 902));
+  sample.add(RegionKind::kMemory, "ram", small_parent_ram());
+  sample.add(RegionKind::kState, "dev", small_parent_dev());
   return sample;
 }
 

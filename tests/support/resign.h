@@ -23,7 +23,7 @@ struct ResignOptions {
   bool header = true;
   bool bodies = true;     ///< body_check of each record
   bool heads = true;      ///< magic, prior and head_check of each record
-  bool pointers = true;   ///< node entries and the root in CLOSE: place and check of what they name
+  bool pointers = true;   ///< node entries and the root in CLOSE: place and check of what they name; the parent's digest
   bool digests = true;    ///< content digests in nodes, CLOSE and SEAL
   bool end = true;        ///< CATALOG, from the records; trailer
 };
@@ -100,7 +100,7 @@ class Resigner {
     ++records_;
     switch (head.type) {
       case wire::kRegion: begin_region(at, body, head); break;
-      case wire::kParent: parent_body_.assign(file_.begin() + static_cast<std::ptrdiff_t>(body), file_.begin() + static_cast<std::ptrdiff_t>(body + head.body_bytes)); break;
+      case wire::kParent: fix_parent(body, head.body_bytes); break;
       case wire::kNode: fix_node(body, head); break;
       case wire::kClose: fix_close(body, head); break;
       case wire::kSeal: fix_seal(body, head.body_bytes); break;
@@ -125,6 +125,11 @@ class Resigner {
     } else if (head.type == wire::kNode && head.aux < 8) {
       children_[head.aux + 1].push_back({head.number, entry, node_digest_, node_known_});
     }
+  }
+
+  void fix_parent(std::size_t body, std::size_t count) {
+    if (options_.pointers && link_ && count >= sizeof(wire::Digest)) std::memcpy(file_.data() + body, link_->reader().digest().bytes.data(), sizeof(wire::Digest));
+    parent_body_.assign(file_.begin() + static_cast<std::ptrdiff_t>(body), file_.begin() + static_cast<std::ptrdiff_t>(body + count));
   }
 
   void begin_region(std::size_t at, std::size_t body, const wire::RecordHead& head) {

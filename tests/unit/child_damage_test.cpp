@@ -51,6 +51,9 @@ TEST_P(DamagedChild, IsWholeBeforeAndHoldsEveryKindOfPage) {
   if (GetParam() == SmallChild::kLz4 || GetParam() == SmallChild::kZstd) expected.insert(wire::kXor);
   EXPECT_EQ(kinds, expected);
   EXPECT_EQ(codecs.contains(3), over_parent);
+  Bytes again = file;
+  resign(again, {}, parent.get());
+  EXPECT_TRUE(again == file) << "signed as it was";
   const CheckReport alone = check_file(file);
   EXPECT_TRUE(alone.clean() && !alone.content_compared) << describe(alone);
 }

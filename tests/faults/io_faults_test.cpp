@@ -7,6 +7,7 @@
 
 #include <functional>
 
+#include "support/child_sample.h"
 #include "support/damage.h"
 #include "support/faulty.h"
 #include "support/sample.h"
@@ -188,6 +189,150 @@ TEST_P(IoFaults, OfTheStreamWhileReadingItThrough) {
         return {};
       },
       true);
+}
+
+/// A child, the faulty sources of it and of its parent, and all that is done with them.
+class ChildIoFaults : public testing::TestWithParam<unsigned> {
+ protected:
+  ChildIoFaults() : family(SmallChild::kNamed), threads(GetParam()) {
+    source = memory_source(family.file);
+    restore_options.threads = threads;
+    check_options.threads = threads;
+  }
+
+  /// Both open over faulty sources; keeps no blocks, so that each use reads.
+  struct Opened {
+    Opened(RandomSource& parent_source, RandomSource& child_source, Fault& fault) : parent_faulty(parent_source, fault), child_faulty(child_source, fault) {}
+    Result<void> open() {
+      auto first = Reader::open(parent_faulty, {.cache_bytes = 0});
+      if (!first) return first.error();
+      parent = std::move(*first);
+      auto second = Reader::open(child_faulty, {.cache_bytes = 0, .parent = parent.get()});
+      if (!second) return second.error();
+      child = std::move(*second);
+      return {};
+    }
+    FaultySource parent_faulty;
+    FaultySource child_faulty;
+    std::unique_ptr<Reader> parent;
+    std::unique_ptr<Reader> child;
+  };
+
+  static Result<void> same(bool holds) { return holds ? Result<void>() : Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0}; }
+  const Bytes& content() const { return family.child.regions[0].content; }
+
+  SmallFamily family;
+  std::unique_ptr<RandomSource> source;
+  unsigned threads;
+  RestoreOptions restore_options;
+  CheckOptions check_options;
+};
+
+INSTANTIATE_TEST_SUITE_P(Threads, ChildIoFaults, testing::Values(0u, 2u));
+
+TEST_P(ChildIoFaults, OfTheParentAndTheSinkWhileWriting) {
+  expect_survives([&](Fault& fault) -> Result<void> {
+    FaultySource faulty(*family.parent_source, fault);
+    auto parent = Reader::open(faulty, {.cache_bytes = 0});
+    if (!parent) return parent.error();
+    auto pages = ParentPages::index(**parent, {.threads = threads});
+    if (!pages) return pages.error();
+    Sample sample = family.child;
+    sample.options.threads = threads;
+    sample.options.parent = parent->get();
+    sample.options.parent_pages = pages->get();
+    Bytes made;
+    auto inner = memory_sink(made);
+    FaultySink sink(*inner, fault);
+    auto writer = Writer::create(sink, sample.options);
+    if (!writer) return writer.error();
+    if (auto digest = write_sample(**writer, sample); !digest) return digest.error();
+    return same(made == family.file);
+  });
+}
+
+TEST_P(ChildIoFaults, OfBothWhileReading) {
+  expect_survives([&](Fault& fault) -> Result<void> {
+    Opened opened(*family.parent_source, *source, fault);
+    if (auto result = opened.open(); !result) return result;
+    Bytes out(content().size());
+    if (auto result = opened.child->read(0, 0, out); !result) return result;
+    Bytes again(content().size());
+    const RegionRead reads[] = {{0, 0, std::span(again).first(9 * kPage)}, {0, 9 * kPage, std::span(again).subspan(9 * kPage)}};
+    if (auto result = opened.child->read_batch(reads); !result) return result;
+    if (auto digest = opened.child->range_digest(0, 2, 1); !digest) return digest.error();
+    if (auto extent = opened.child->extent(0, 0); !extent) return extent.error();
+    return same(out == content() && again == content());
+  });
+}
+
+TEST_P(ChildIoFaults, OfBothWhileRestoring) {
+  expect_survives([&](Fault& fault) -> Result<void> {
+    Opened opened(*family.parent_source, *source, fault);
+    if (auto result = opened.open(); !result) return result;
+    Bytes memory(content().size());
+    if (auto result = restore_to_memory(*opened.child, 0, memory, restore_options); !result) return result;
+    Bytes out;
+    auto sink = memory_sink(out);
+    if (auto result = restore_to_sink(*opened.child, 0, *sink, restore_options); !result) return result;
+    const TemporaryFile target;
+    if (auto result = restore_to_file(*opened.child, 0, target.fd(), 0, restore_options); !result) return result;
+    return same(memory == content() && out == content() && target.bytes() == content());
+  });
+}
+
+TEST_P(ChildIoFaults, OfBothWhileHoldingAndApplying) {
+  expect_survives([&](Fault& fault) -> Result<void> {
+    Opened opened(*family.parent_source, *source, fault);
+    if (auto result = opened.open(); !result) return result;
+    auto held = hold_in_memory(*opened.child, restore_options);
+    if (!held) return held.error();
+    Bytes memory = family.parent_sample.regions[0].content;
+    if (auto result = apply_changes(*opened.child, 0, memory, restore_options); !result) return result;
+    std::uint64_t changed = 0;
+    const auto count = [&](const ChangedRange& range) -> Result<void> {
+      changed += range.length;
+      return {};
+    };
+    if (auto result = visit_changes(*opened.child, 0, count); !result) return result;
+    const auto bytes = (*held)->held(0);
+    return same(memory == content() && std::equal(bytes.begin(), bytes.end(), content().begin(), content().end()) && changed == 5 * kPage);
+  }, true);  // maps are read ahead
+}
+
+TEST_P(ChildIoFaults, OfBothWhileCheckingAndRepairing) {
+  Bytes bad = family.file;
+  bad[bad.size() - 100] ^= std::byte{1};
+  auto bad_source = memory_source(bad);
+  expect_survives([&](Fault& fault) -> Result<void> {
+    Opened opened(*family.parent_source, *source, fault);
+    if (auto result = opened.open(); !result) return result;
+    CheckOptions options = check_options;
+    options.parent = opened.parent.get();
+    const auto report = check(opened.child_faulty, options);
+    if (!report) return report.error();
+    if (!report->clean()) return Error{Code::kTruncated, 0, 0, 0, "the report says that a file is short", 0};
+    FaultySource faulty(*bad_source, fault);
+    Bytes out;
+    auto sink = memory_sink(out);
+    if (auto result = repair(faulty, *sink, options); !result) return result;
+    return same(out == family.file);
+  }, true);
+}
+
+TEST_P(ChildIoFaults, OfBothWhileReadingItThrough) {
+  if (threads != 0) return;  // nothing here has threads
+  expect_survives([&](Fault& fault) -> Result<void> {
+    FaultySource faulty(*family.parent_source, fault);
+    auto parent = Reader::open(faulty, {.cache_bytes = 0});
+    if (!parent) return parent.error();
+    auto inner = range_stream(*source, 0, family.file.size());
+    FaultyStream stream(*inner, fault);
+    Collector collector;
+    const auto result = read_stream(stream, collector, [&](const ParentRef&) -> Result<Reader*> { return parent->get(); });
+    if (!result) return result.error();
+    return same(collector.contents[0] == content());
+  }, true);
 }
 
 TEST(IoFaultsOfFiles, AFullFileIsAnError) {

@@ -6,7 +6,7 @@
 #include <new>
 
 #include "faults/counting_new.h"
-#include "support/damage.h"
+#include "support/child_sample.h"
 #include "support/sample.h"
 
 namespace snap::test {
@@ -200,6 +200,116 @@ TEST_P(MemoryFaults, Stream) {
     if (!result) return result.error();
     if (collector.contents[2] != sample.regions[2].content) return Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0};
     return {};
+  });
+}
+
+/// A child in every way that children are used.
+class ChildMemoryFaults : public testing::TestWithParam<unsigned> {
+ protected:
+  ChildMemoryFaults() : family(SmallChild::kNamed), threads(GetParam()) {
+    source = memory_source(family.file);
+    restore_options.threads = threads;
+  }
+  static Result<void> same(bool holds) { return holds ? Result<void>() : Error{Code::kCorrupt, 0, 0, 0, "other bytes", 0}; }
+  const Bytes& content() const { return family.child.regions[0].content; }
+  SmallFamily family;
+  std::unique_ptr<RandomSource> source;
+  unsigned threads;
+  RestoreOptions restore_options;
+};
+
+INSTANTIATE_TEST_SUITE_P(Threads, ChildMemoryFaults, testing::Values(0u, 2u));
+
+TEST_P(ChildMemoryFaults, Create) {
+  expect_survives([&]() -> Result<void> {
+    auto pages = ParentPages::index(*family.parent, {.threads = threads});
+    if (!pages) return pages.error();
+    Sample sample = family.child;
+    sample.options.threads = threads;
+    sample.options.parent_pages = pages->get();
+    const auto made = try_make_file(sample);
+    if (!made) return made.error();
+    return same(*made == family.file);
+  });
+}
+
+TEST_P(ChildMemoryFaults, Read) {
+  if (threads != 0) return;  // nothing here has threads
+  expect_survives([&]() -> Result<void> {
+    auto reader = Reader::open(*source, {.parent = family.parent.get()});
+    if (!reader) return reader.error();
+    Bytes out(content().size());
+    for (std::size_t at = 0; at < out.size(); at += 3 * kPage) {
+      const auto piece = std::span(out).subspan(at, std::min(3 * kPage, out.size() - at));
+      const RegionRead read{0, at, piece};
+      if (auto result = at % 2 == 0 ? (*reader)->read(0, at, piece) : (*reader)->read_batch({&read, 1}); !result) return result;
+    }
+    if (auto digest = (*reader)->range_digest(0, 2, 1); !digest) return digest.error();
+    if (auto extent = (*reader)->extent(0, 0); !extent) return extent.error();
+    return same(out == content());
+  });
+}
+
+TEST_P(ChildMemoryFaults, ReaderGoesOnAfterwards) {
+  Bytes out(content().size());
+  for (std::uint64_t n = 0; n < 60; ++n) {
+    auto reader = Reader::open(*source, {.parent = family.parent.get()});
+    ASSERT_OK(reader);
+    fail_allocation(n, false);
+    try {
+      static_cast<void>((*reader)->read(0, 5, std::span(out).subspan(5)));
+    } catch (const std::bad_alloc&) {
+    }
+    allocate_again();
+    ASSERT_OK((*reader)->read(0, 0, out));
+    EXPECT_TRUE(out == content());
+  }
+}
+
+TEST_P(ChildMemoryFaults, RestoreHoldAndApply) {
+  expect_survives([&]() -> Result<void> {
+    auto reader = Reader::open(*source, {.parent = family.parent.get()});
+    if (!reader) return reader.error();
+    Bytes memory(content().size());
+    if (auto result = restore_to_memory(**reader, 0, memory, restore_options); !result) return result;
+    auto held = hold_in_memory(**reader, restore_options);
+    if (!held) return held.error();
+    Bytes applied = family.parent_sample.regions[0].content;
+    if (auto result = apply_changes(**reader, 0, applied, restore_options); !result) return result;
+    std::uint64_t changed = 0;
+    const auto count = [&](const ChangedRange& range) -> Result<void> {
+      changed += range.length;
+      return {};
+    };
+    if (auto result = visit_changes(**reader, 0, count); !result) return result;
+    const auto bytes = (*held)->held(0);
+    return same(memory == content() && applied == content() && std::equal(bytes.begin(), bytes.end(), content().begin(), content().end()));
+  });
+}
+
+TEST_P(ChildMemoryFaults, CheckAndRepair) {
+  Bytes bad = family.file;
+  bad[bad.size() - 10] ^= std::byte{1};
+  expect_survives([&]() -> Result<void> {
+    const CheckOptions options{.parent = family.parent.get(), .threads = threads};
+    const auto report = check(*source, options);
+    if (!report) return report.error();
+    if (!report->clean()) return Error{Code::kCorrupt, 0, 0, 0, "damage that is not there", 0};
+    auto bad_source = memory_source(bad);
+    Bytes out;
+    auto sink = memory_sink(out);
+    if (auto result = repair(*bad_source, *sink, options); !result) return result;
+    return same(out == family.file);
+  });
+}
+
+TEST_P(ChildMemoryFaults, Stream) {
+  if (threads != 0) return;  // nothing here has threads
+  expect_survives([&]() -> Result<void> {
+    Collector collector;
+    const auto result = stream(family.file, collector, family.parent.get());
+    if (!result) return result.error();
+    return same(collector.contents[0] == content());
   });
 }
 

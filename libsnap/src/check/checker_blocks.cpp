@@ -147,7 +147,10 @@ Result<void> Checker::check_filling() {
     if (view.over_parent()) {
       dictionary.resize(view.dictionary_bytes());
       const auto named = named_pages(view);
-      if (!link_ || !link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {})) return {};
+      if (!link_) return {};
+      if (const auto read = link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {}); !read) {
+        return ends_check(read.error()) ? read : Result<void>();  // else it was told when the block was decoded
+      }
     }
     Decompressor decompressor;
     std::size_t raw = 0;

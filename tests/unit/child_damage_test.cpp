@@ -215,6 +215,57 @@ TEST_P(DamagedChild, ChecksThatWereMadeToFitAtSomeLevelsAreNotEnough) {
   EXPECT_GT(misled, 10u) << "the damage is not of the kind that this is about";
 }
 
+// A region whose size was not announced ends inside a page; the parent has bytes past that end. Whoever leaves that page to the parent
+// says that its filling is not zero.
+TEST(ChildFilling, OfTheParentsBytesIsRefused) {
+  const SmallFamily family(SmallChild::kStore);
+  Sample sample;
+  sample.options.codec = Codec::kStore;
+  sample.options.block_bytes = 1u << 14;
+  sample.options.parent = family.parent.get();
+  const Bytes& ram = family.parent_sample.regions[0].content;
+  sample.add(RegionKind::kMemory, "ram", Bytes(ram.begin(), ram.begin() + 5 * kPage + 17));
+  sample.regions[0].size_unknown = true;
+  sample.regions[0].info.placements.clear();
+  const Bytes file = make_file(sample);
+  expect_holds(file, sample, family.parent.get());
+  for (const bool record : {false, true}) {
+    Bytes bad;
+    for (const RecordPlace& place : records_of(file)) {
+      if (bad.empty()) bad.assign(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(place.offset));
+      Bytes bytes(file.begin() + static_cast<std::ptrdiff_t>(place.offset), file.begin() + static_cast<std::ptrdiff_t>(place.offset + place.bytes));
+      if (place.head.type == wire::kBlock && record) {  // page 4 XOR itself changed, page 5 the same
+        wire::RecordHead head = place.head;
+        head.body_bytes = 1 + kPage;
+        bytes.assign(sizeof head + head.body_bytes, std::byte{0x11});
+        bytes[sizeof head] = std::byte{0x13};
+        std::memcpy(bytes.data(), &head, sizeof head);
+      } else if (!record && (place.head.type == wire::kBlock || place.head.type == wire::kNode)) {
+        continue;
+      } else if (!record && place.head.type == wire::kClose) {
+        const wire::CloseBody none{};
+        std::memcpy(bytes.data() + sizeof place.head, &none, sizeof none);
+      }
+      append(bad, bytes);
+    }
+    append(bad, std::span(file).last(sizeof(wire::Trailer)));
+    resign(bad, {}, family.parent.get());
+    const CheckReport report = check_file(bad, 1, family.parent.get());
+    EXPECT_FALSE(report.clean()) << record;
+    auto source = memory_source(bad);
+    auto reader = Reader::open(*source, {.parent = family.parent.get()});
+    ASSERT_OK(reader);
+    Bytes memory(sample.regions[0].content.size());
+    Bytes out(memory.size());
+    const bool restored = restore_to_memory(**reader, 0, memory, {.threads = 0}).has_value();
+    const bool read = (*reader)->read(0, 0, out).has_value();
+    EXPECT_EQ(restored, read) << record;
+    EXPECT_EQ(apply_changes(**reader, 0, memory = Bytes(ram.begin(), ram.begin() + 5 * kPage + 17), {.threads = 0}).has_value(), read) << record;
+    Collector collector;
+    EXPECT_EQ(stream(bad, collector, family.parent.get()).has_value(), read) << record;
+  }
+}
+
 // ---- A damaged parent ----
 
 bool is_of(const Error& error, unsigned ancestor) { return error.ancestor == ancestor; }

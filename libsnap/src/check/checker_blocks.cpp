@@ -121,11 +121,27 @@ Error Checker::resolve_copies(CheckedBlock& block, bool& incomplete) {
   return {};
 }
 
+// The last block has no record: then what the parent has behind the end is its filling, unless the end was announced.
+Result<void> Checker::check_parents_filling(std::uint64_t last_page, std::size_t used, std::uint64_t close_offset) {
+  if (!link_ || region().announced_size != kUnknownSize || is_lost({region_number(), last_page >> header_.block_log2})) return {};
+  Bytes page(kPageBytes);
+  if (const auto read = link_->read(region_number(), last_page, page, {}); !read) {
+    if (ends_check(read.error()) || read.error().code == Code::kLimit) return read;
+    damage(DamageKind::kParent, read.error(), false);
+    report_.content_compared = false;
+  } else if (!is_zero(std::span(page).subspan(used))) {
+    damage(DamageKind::kContent, corrupt(close_offset, "bytes past a region's end are not zero in the parent", last_page), true);
+  }
+  return {};
+}
+
 // The bytes between a region's end and its last page's end are zero.
-Result<void> Checker::check_filling() {
+Result<void> Checker::check_filling(std::uint64_t close_offset) {
   const std::uint64_t size = region().info.size;
   const std::size_t used = size % kPageBytes;
-  if (used == 0 || !open_->last || open_->last->lost || (open_->last->block.page + 1) << header_.block_log2 < size) return {};
+  if (used == 0) return {};
+  if (!open_->last || (open_->last->block.page + 1) << header_.block_log2 < size) return check_parents_filling(size - used, used, close_offset);
+  if (open_->last->lost) return {};
   Bytes page = open_->last_page;
   if (open_->last->kinds.back() == wire::kCopy && page.empty()) {
     // The page it is a copy of: read again, since only digests are kept.

@@ -385,4 +385,306 @@ TEST(CCheck, ReportsADamagedBlockAndWhatIsLost) {
   EXPECT_EQ(snap_check_fd(file.fd(), &options, nullptr, &error), SNAP_E_INVALID_ARGUMENT);
 }
 
+// ---- Parents ----
+
+/// A base of one region and a child of it, both in files.
+class CChild : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_ram(base_file_.fd(), base_, nullptr, nullptr);
+    ASSERT_EQ(snap_open_image_fd(base_file_.fd(), nullptr, &parent_, &error_), SNAP_OK) << error_.what;
+    for (std::uint64_t at = 0; at < 20; ++at) ram_[(at * 13 % 300) * 4096 + at] ^= 0x77;
+    std::memset(ram_.data() + 16 * 4096, 0, 4096);  // was noise
+    std::memcpy(ram_.data() + 40 * 4096, base_.data() + 20 * 4096, 4096);
+    ASSERT_EQ(snap_index_parent(parent_, nullptr, &pages_, &error_), SNAP_OK) << error_.what;
+    write_ram(file_.fd(), ram_, parent_, pages_);
+    open_options_.parent = parent_;
+    ASSERT_EQ(snap_open_image_fd(file_.fd(), &open_options_, &image_, &error_), SNAP_OK) << error_.what;
+  }
+  void TearDown() override {
+    snap_close_image(image_);
+    snap_free_parent_pages(pages_);
+    snap_close_image(parent_);
+  }
+
+  static void write_ram(int fd, const Bytes& ram, snap_image* parent, const snap_parent_pages* pages) {
+    snap_writer_options options = SNAP_WRITER_OPTIONS_INIT;
+    options.parent = parent;
+    options.parent_pages = pages;
+    if (parent != nullptr) options.parent_hint = "base.vmsnap";
+    snap_writer* writer = nullptr;
+    snap_error error;
+    ASSERT_EQ(snap_create_writer_fd(fd, &options, &writer, &error), SNAP_OK) << error.what;
+    snap_region region = SNAP_REGION_INIT;
+    region.name = "pc.ram";
+    region.size = ram.size();
+    ASSERT_EQ(snap_begin_region(writer, &region, SNAP_ASCENDING, &error), SNAP_OK) << error.what;
+    ASSERT_EQ(snap_write_bytes(writer, ram.data(), ram.size(), &error), SNAP_OK) << error.what;
+    ASSERT_EQ(snap_end_region(writer, &error), SNAP_OK) << error.what;
+    region = SNAP_REGION_INIT;
+    region.kind = SNAP_REGION_STATE;
+    region.name = "cpu";
+    ASSERT_EQ(snap_begin_region(writer, &region, SNAP_ASCENDING, &error), SNAP_OK) << error.what;
+    ASSERT_EQ(snap_write_bytes(writer, "registers", 9, &error), SNAP_OK) << error.what;
+    ASSERT_EQ(snap_end_region(writer, &error), SNAP_OK) << error.what;
+    ASSERT_EQ(snap_finish_writer(writer, nullptr, &error), SNAP_OK) << error.what;
+    snap_free_writer(writer);
+  }
+
+  Bytes base_ = make_ram();
+  Bytes ram_ = base_;
+  MemoryFile base_file_;
+  MemoryFile file_;
+  snap_error error_{};
+  snap_image* parent_ = nullptr;
+  snap_parent_pages* pages_ = nullptr;
+  snap_image* image_ = nullptr;
+  snap_open_options open_options_ = SNAP_OPEN_OPTIONS_INIT;
+};
+
+TEST_F(CChild, IsSmallAndReadsAsAWhole) {
+  EXPECT_LT(file_.size(), base_file_.size() / 4);
+  Bytes out(ram_.size());
+  ASSERT_EQ(snap_read_region(image_, 0, 0, out.data(), out.size(), &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(out, ram_);
+  snap_restore_options options = SNAP_RESTORE_OPTIONS_INIT;
+  options.threads = 2;
+  std::fill(out.begin(), out.end(), static_cast<unsigned char>(0xee));
+  ASSERT_EQ(snap_restore_memory(image_, 0, out.data(), out.size(), &options, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(out, ram_);
+}
+
+TEST_F(CChild, TellsItsParentBeforeItIsOpened) {
+  snap_parent parent = SNAP_PARENT_INIT;
+  ASSERT_EQ(snap_read_parent_fd(file_.fd(), &parent, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(parent.has_parent, 1u);
+  EXPECT_EQ(parent.depth, 1u);
+  EXPECT_STREQ(parent.hint, "base.vmsnap");
+  snap_digest digest{};
+  snap_get_digest(parent_, &digest);
+  EXPECT_EQ(std::memcmp(&parent.parent, &digest, sizeof digest), 0);
+  snap_get_digest(image_, &digest);
+  EXPECT_EQ(std::memcmp(&parent.digest, &digest, sizeof digest), 0);
+  ASSERT_EQ(snap_read_parent_fd(base_file_.fd(), &parent, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(parent.has_parent, 0u);
+  EXPECT_EQ(parent.depth, 0u);
+  EXPECT_STREQ(parent.hint, "");
+
+  const snap_source source{sizeof source, 0, &file_,
+                           [](void* file, std::uint64_t* size) {
+                             *size = static_cast<MemoryFile*>(file)->size();
+                             return 0;
+                           },
+                           [](void* file, std::uint64_t offset, void* buffer, std::size_t length, std::size_t* done) {
+                             const ssize_t got = pread(static_cast<MemoryFile*>(file)->fd(), buffer, length, static_cast<off_t>(offset));
+                             if (got < 0) return errno;
+                             *done = static_cast<std::size_t>(got);
+                             return 0;
+                           }};
+  ASSERT_EQ(snap_read_parent_source(&source, &parent, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(parent.has_parent, 1u);
+  EXPECT_EQ(snap_read_parent_source(nullptr, &parent, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_read_parent_fd(file_.fd(), nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_read_parent_fd(-1, &parent, &error_), SNAP_E_IO);
+  parent.struct_size = 8;
+  EXPECT_EQ(snap_read_parent_fd(file_.fd(), &parent, &error_), SNAP_E_INVALID_ARGUMENT);
+}
+
+TEST_F(CChild, IsRefusedWithoutItsParentOrWithAnother) {
+  snap_image* image = nullptr;
+  EXPECT_EQ(snap_open_image_fd(file_.fd(), nullptr, &image, &error_), SNAP_E_PARENT_MISMATCH);
+  EXPECT_EQ(image, nullptr);
+  EXPECT_EQ(snap_open_image_fd(base_file_.fd(), &open_options_, &image, &error_), SNAP_E_PARENT_MISMATCH);
+  snap_open_options wrong = SNAP_OPEN_OPTIONS_INIT;
+  wrong.parent = image_;
+  EXPECT_EQ(snap_open_image_fd(file_.fd(), &wrong, &image, &error_), SNAP_E_PARENT_MISMATCH);
+  snap_check_options check = SNAP_CHECK_OPTIONS_INIT;
+  check.parent = image_;
+  snap_check_result result = SNAP_CHECK_RESULT_INIT;
+  EXPECT_EQ(snap_check_fd(file_.fd(), &check, &result, &error_), SNAP_E_PARENT_MISMATCH);
+}
+
+TEST_F(CChild, IsAppliedOverWhatAHeldParentMaps) {
+  snap_restore_options options = SNAP_RESTORE_OPTIONS_INIT;
+  options.threads = 2;
+  snap_image* held = nullptr;
+  ASSERT_EQ(snap_hold_image(parent_, &options, &held, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(snap_count_regions(held), 2u);
+  EXPECT_EQ(snap_get_memory_fd(held, 1), -1) << "a state is not held";
+  EXPECT_EQ(snap_get_memory_fd(held, 2), -1);
+  EXPECT_EQ(snap_get_memory_fd(parent_, 0), -1) << "not held";
+  EXPECT_EQ(snap_get_memory_fd(nullptr, 0), -1);
+  const int fd = snap_get_memory_fd(held, 0);
+  ASSERT_GE(fd, 0);
+  unsigned char byte = 1;
+  EXPECT_EQ(pwrite(fd, &byte, 1, 0), -1) << "it is sealed";
+  void* const memory = mmap(nullptr, kRam, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  EXPECT_EQ(std::memcmp(memory, base_.data(), kRam), 0);
+  ASSERT_EQ(snap_apply_changes(image_, 0, memory, kRam, &options, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(std::memcmp(memory, ram_.data(), kRam), 0);
+  munmap(memory, kRam);
+
+  // The same child over the held parent.
+  snap_open_options over = SNAP_OPEN_OPTIONS_INIT;
+  over.parent = held;
+  snap_image* image = nullptr;
+  ASSERT_EQ(snap_open_image_fd(file_.fd(), &over, &image, &error_), SNAP_OK) << error_.what;
+  Bytes out(ram_.size());
+  ASSERT_EQ(snap_read_region(image, 0, 0, out.data(), out.size(), &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(out, ram_);
+  char registers[9];
+  ASSERT_EQ(snap_read_region(image, 1, 0, registers, sizeof registers, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(std::memcmp(registers, "registers", 9), 0);
+  snap_close_image(image);
+  // And written against it: the same file.
+  MemoryFile again;
+  write_ram(again.fd(), ram_, held, pages_);
+  EXPECT_EQ(again.size(), file_.size());
+  snap_close_image(held);
+
+  Bytes small(10);
+  EXPECT_EQ(snap_apply_changes(image_, 0, small.data(), small.size(), nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_apply_changes(image_, 7, small.data(), small.size(), nullptr, &error_), SNAP_E_NOT_FOUND);
+  EXPECT_EQ(snap_apply_changes(image_, 0, nullptr, kRam, nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_apply_changes(parent_, 0, out.data(), out.size(), nullptr, &error_), SNAP_E_INVALID_ARGUMENT) << "it has no parent";
+  EXPECT_EQ(snap_apply_changes(nullptr, 0, out.data(), out.size(), nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_hold_image(nullptr, nullptr, &held, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_hold_image(parent_, nullptr, nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+}
+
+TEST_F(CChild, LongCallsAreCancelled) {
+  snap_job* const job = snap_new_job();
+  snap_restore_options options = SNAP_RESTORE_OPTIONS_INIT;
+  options.job = job;
+  snap_cancel_job(job);
+  snap_image* held = nullptr;
+  EXPECT_EQ(snap_hold_image(parent_, &options, &held, &error_), SNAP_E_CANCELLED);
+  EXPECT_EQ(held, nullptr);
+  Bytes memory = base_;
+  EXPECT_EQ(snap_apply_changes(image_, 0, memory.data(), memory.size(), &options, &error_), SNAP_E_CANCELLED);
+  snap_parent_pages* pages = nullptr;
+  EXPECT_EQ(snap_index_parent(parent_, &options, &pages, &error_), SNAP_E_CANCELLED);
+  EXPECT_EQ(pages, nullptr);
+  snap_free_job(job);
+  snap_free_parent_pages(nullptr);
+}
+
+TEST_F(CChild, VisitsItsChanges) {
+  struct Seen {
+    Bytes pages = Bytes(301);
+    int calls = 0;
+    int most = 1000;
+  } seen;
+  const auto visit = [](void* opaque, std::uint64_t offset, std::uint64_t length, std::uint32_t zero) {
+    auto& to = *static_cast<Seen*>(opaque);
+    for (std::uint64_t at = offset; at < offset + length; at += 4096) to.pages[at / 4096] = static_cast<unsigned char>(1 + zero);
+    return ++to.calls == to.most ? 1 : 0;
+  };
+  ASSERT_EQ(snap_visit_changes(image_, 0, visit, &seen, &error_), SNAP_OK) << error_.what;
+  for (std::size_t page = 0; page <= 300; ++page) {
+    const std::size_t bytes = std::min<std::size_t>(4096, kRam - page * 4096);
+    EXPECT_EQ(seen.pages[page] != 0, std::memcmp(ram_.data() + page * 4096, base_.data() + page * 4096, bytes) != 0) << page;
+  }
+  EXPECT_EQ(seen.pages[16], 2) << "it became zero";
+  Seen first;
+  first.most = 1;
+  EXPECT_EQ(snap_visit_changes(image_, 0, visit, &first, &error_), SNAP_E_CANCELLED);
+  EXPECT_EQ(first.calls, 1);
+  Seen none;
+  EXPECT_EQ(snap_visit_changes(image_, 1, visit, &none, &error_), SNAP_OK);
+  EXPECT_EQ(none.calls, 0);
+  EXPECT_EQ(snap_visit_changes(image_, 2, visit, &none, &error_), SNAP_E_NOT_FOUND);
+  EXPECT_EQ(snap_visit_changes(image_, 0, nullptr, &none, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_visit_changes(nullptr, 0, visit, &none, &error_), SNAP_E_INVALID_ARGUMENT);
+}
+
+TEST_F(CChild, IsCheckedWithItsParentAndWithout) {
+  snap_check_options options = SNAP_CHECK_OPTIONS_INIT;
+  snap_check_result result = SNAP_CHECK_RESULT_INIT;
+  ASSERT_EQ(snap_check_fd(file_.fd(), &options, &result, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(result.damage_count, 0u);
+  EXPECT_EQ(result.content_compared, 0u);
+  options.parent = parent_;
+  ASSERT_EQ(snap_check_fd(file_.fd(), &options, &result, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(result.damage_count, 0u);
+  EXPECT_EQ(result.content_compared, 1u);
+  // Half of the parent is lost: the damage is told as the parent's.
+  for (std::uint64_t at = base_file_.size() / 4; at < base_file_.size() * 3 / 4; at += 3000) base_file_.flip(at);
+  options.opaque = &error_;
+  options.on_damage = [](void*, std::uint32_t kind, const snap_error* error) {
+    EXPECT_EQ(kind, std::uint32_t{SNAP_DAMAGE_PARENT});
+    EXPECT_EQ(error->ancestor, 1u);
+  };
+  snap_open_options cold = SNAP_OPEN_OPTIONS_INIT;
+  ASSERT_EQ(snap_open_image_fd(base_file_.fd(), &cold, &options.parent, &error_), SNAP_OK) << error_.what;
+  ASSERT_EQ(snap_check_fd(file_.fd(), &options, &result, &error_), SNAP_OK) << error_.what;
+  EXPECT_GT(result.damage_count, 0u);
+  EXPECT_EQ(result.content_compared, 0u);
+  EXPECT_EQ(result.lost_bytes, 0u);
+  snap_close_image(options.parent);
+}
+
+TEST_F(CChild, WriterOptionsAreRefusedWhereTheyAreWrong) {
+  snap_writer_options options = SNAP_WRITER_OPTIONS_INIT;
+  options.parent = parent_;
+  snap_writer* writer = nullptr;
+  MemoryFile out;
+  const std::string long_hint(256, 'h');
+  for (const char* hint : {"a/b", ".", "..", "/", long_hint.c_str()}) {
+    options.parent_hint = hint;
+    EXPECT_EQ(snap_create_writer_fd(out.fd(), &options, &writer, &error_), SNAP_E_INVALID_ARGUMENT) << hint;
+  }
+  options.parent_hint = long_hint.c_str() + 1;
+  EXPECT_EQ(snap_create_writer_fd(out.fd(), &options, &writer, &error_), SNAP_OK) << error_.what;
+  snap_free_writer(writer);
+  // Pages of another parent would be named in this one.
+  options.parent_hint = nullptr;
+  options.parent = image_;
+  options.parent_pages = pages_;
+  EXPECT_EQ(snap_create_writer_fd(out.fd(), &options, &writer, &error_), SNAP_E_INVALID_ARGUMENT);
+  snap_parent_pages* pages = nullptr;
+  EXPECT_EQ(snap_index_parent(nullptr, nullptr, &pages, &error_), SNAP_E_INVALID_ARGUMENT);
+  EXPECT_EQ(snap_index_parent(parent_, nullptr, nullptr, &error_), SNAP_E_INVALID_ARGUMENT);
+}
+
+// The structs of the first version end before the parent: they are taken, and what stands behind them is not looked at.
+TEST_F(CChild, TheFirstVersionsStructsAreTaken) {
+  snap_image* const rubbish = reinterpret_cast<snap_image*>(1);
+  snap_open_options open = SNAP_OPEN_OPTIONS_INIT;
+  open.struct_size = offsetof(snap_open_options, parent);
+  open.parent = rubbish;
+  snap_image* image = nullptr;
+  ASSERT_EQ(snap_open_image_fd(base_file_.fd(), &open, &image, &error_), SNAP_OK) << error_.what;
+  snap_close_image(image);
+  EXPECT_EQ(snap_open_image_fd(file_.fd(), &open, &image, &error_), SNAP_E_PARENT_MISMATCH);
+  open.struct_size -= 1;
+  EXPECT_EQ(snap_open_image_fd(base_file_.fd(), &open, &image, &error_), SNAP_E_INVALID_ARGUMENT);
+
+  snap_writer_options options = SNAP_WRITER_OPTIONS_INIT;
+  options.struct_size = offsetof(snap_writer_options, parent);
+  options.parent = rubbish;
+  options.parent_hint = "..";
+  snap_writer* writer = nullptr;
+  MemoryFile out;
+  ASSERT_EQ(snap_create_writer_fd(out.fd(), &options, &writer, &error_), SNAP_OK) << error_.what;
+  ASSERT_EQ(snap_finish_writer(writer, nullptr, &error_), SNAP_OK) << error_.what;
+  snap_free_writer(writer);
+  snap_parent parent = SNAP_PARENT_INIT;
+  ASSERT_EQ(snap_read_parent_fd(out.fd(), &parent, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(parent.has_parent, 0u);
+
+  snap_check_options check = SNAP_CHECK_OPTIONS_INIT;
+  check.struct_size = offsetof(snap_check_options, parent);
+  check.parent = rubbish;
+  snap_check_result result = SNAP_CHECK_RESULT_INIT;
+  result.struct_size = offsetof(snap_check_result, content_compared);
+  result.content_compared = 77;
+  ASSERT_EQ(snap_check_fd(file_.fd(), &check, &result, &error_), SNAP_OK) << error_.what;
+  EXPECT_EQ(result.damage_count, 0u);
+  EXPECT_EQ(result.content_compared, 77u) << "written past the struct";
+  result.struct_size -= 1;
+  EXPECT_EQ(snap_check_fd(file_.fd(), &check, &result, &error_), SNAP_E_INVALID_ARGUMENT);
+}
+
 }  // namespace

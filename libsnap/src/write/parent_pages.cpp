@@ -167,7 +167,7 @@ std::size_t most_pages(const Reader& parent) {
 }  // namespace
 
 Result<std::unique_ptr<ParentPages>> ParentPages::index(Reader& parent, const Options& options) {
-  auto indexed = std::make_unique<IndexedPages>(most_pages(parent));
+  auto indexed = std::make_unique<IndexedPages>(parent.digest(), most_pages(parent));
   SNAP_TRY(PageIndexer(parent, options, *indexed).run());
   return std::unique_ptr<ParentPages>(std::move(indexed));
 }

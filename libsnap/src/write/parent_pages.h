@@ -11,7 +11,9 @@ namespace snap {
 /// The tables behind what ParentPages::index() made.
 class IndexedPages final : public ParentPages {
  public:
-  explicit IndexedPages(std::size_t page_count) : pages(page_count), pieces(page_count * ((kPageBytes - kSampleBytes) >> kSampleLog2)) {}
+  IndexedPages(const Digest& of, std::size_t page_count)
+      : parent(of), pages(page_count), pieces(page_count * ((kPageBytes - kSampleBytes) >> kSampleLog2)) {}
+  Digest parent;
   PageTable pages;
   SampleTable pieces;
 };

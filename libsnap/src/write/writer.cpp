@@ -303,6 +303,10 @@ Result<std::unique_ptr<Writer>> Writer::create(ByteSink& sink, const WriterOptio
   }
   if (options.parent != nullptr && options.parent->depth() >= format::kMaxParents) return fail(Code::kLimit, "a chain of more parents than there may be");
   if (const char* fault = hint_fault(options.parent_hint)) return invalid(fault);
+  const auto* indexed = dynamic_cast<const IndexedPages*>(options.parent_pages);
+  if (indexed != nullptr && (options.parent == nullptr || indexed->parent != options.parent->digest())) {
+    return invalid("the pages of another parent than the snapshot's");
+  }
   auto writer = std::make_unique<WriterImpl>(sink, options);
   SNAP_TRY(writer->start());
   return std::unique_ptr<Writer>(std::move(writer));

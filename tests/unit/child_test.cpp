@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "support/chain.h"
+#include "support/temporary.h"
 
 namespace snap::test {
 namespace {
@@ -190,6 +191,34 @@ TEST(Child, AppliesItsChangesOverTheParentsMemory) {
     ::munmap(at, base.size());
   }
   EXPECT_TRUE(std::equal(base.begin(), base.end(), (*held)->held(0).begin())) << "the base is as it was";
+}
+
+// A snapshot that is held is a snapshot like others; so is any other kind of reader.
+TEST(Child, HeldIsRestoredAndHeldAgain) {
+  const Bytes base = make_content(Pattern::kMixed, 600 * kPage + 17, 23);
+  Chain chain(sample_of(Codec::kZstd, 65536, base));
+  const Sample next = sample_of(Codec::kZstd, 65536, worked_on(base, 24, 50));
+  chain.add(next);
+  for (const unsigned threads : {0u, 2u}) {
+    const RestoreOptions options{.threads = threads};
+    auto held = hold_in_memory(chain.last(), options);
+    ASSERT_OK(held);
+    auto again = hold_in_memory(**held, options);
+    ASSERT_OK(again);
+    for (std::size_t region = 0; region < 2; ++region) {
+      const Bytes& content = next.regions[region].content;
+      EXPECT_TRUE(restored(**again, region, true, threads) == content);
+      Bytes out;
+      auto sink = memory_sink(out);
+      ASSERT_OK(restore_to_sink(**again, region, *sink, options));
+      EXPECT_TRUE(out == content);
+      const TemporaryFile file;
+      ASSERT_OK(restore_to_file(**again, region, file.fd(), 5000, options));
+      const Bytes written = file.bytes();
+      EXPECT_EQ(written.size(), 5000 + content.size());
+      EXPECT_TRUE(std::equal(content.begin(), content.end(), written.begin() + 5000));
+    }
+  }
 }
 
 TEST(Child, TellsItsChanges) {

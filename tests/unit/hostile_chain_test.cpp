@@ -284,6 +284,7 @@ TEST(HugeRegions, OfAChildCostNothing) {
     EXPECT_LE(extents, 4u);
     readers.push_back(std::move(*reader));
     parent = readers.back().get();
+    EXPECT_EQ(hold_in_memory(*parent, {}).error().code, Code::kNoMemory);
   }
   EXPECT_LT(seconds_since(start), 2.0);
 }

@@ -30,6 +30,10 @@ class MemoryFile {
     fd_ = ::memfd_create("vmsnap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd_ < 0) return io_error("cannot make a memory file");
     if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return io_error("cannot size a memory file", bytes);
+    // A size that no memory has is refused before it is filled.
+    void* const trial = bytes == 0 ? nullptr : ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd_, 0);
+    if (trial == MAP_FAILED) return io_error("cannot map a memory file", bytes);
+    if (trial != nullptr) ::munmap(trial, bytes);
     bytes_ = bytes;
     return {};
   }

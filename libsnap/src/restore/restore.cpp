@@ -173,17 +173,70 @@ class ReadRestore {
   const RestoreOptions& options_;
 };
 
+/// Where a region goes in a file.
+class FileTarget {
+ public:
+  FileTarget(int fd, std::uint64_t file_offset, std::uint64_t size, bool is_zero) : fd_(fd), file_offset_(file_offset), size_(size), is_zero_(is_zero) {}
+
+  int fd() const { return fd_; }
+  std::uint64_t place(std::uint64_t offset) const { return file_offset_ + offset; }
+
+  Result<void> extend() const {
+    struct stat status{};
+    if (::fstat(fd_, &status) != 0) return io_error("cannot tell the size of the target");
+    const std::uint64_t end = file_offset_ + size_;
+    if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) >= end) return {};
+    if (::ftruncate(fd_, static_cast<off_t>(end)) != 0) return io_error("cannot extend the target", end);
+    return {};
+  }
+
+  // Runs of pages that are not zero, or all of it.
+  Result<void> put(std::uint64_t offset, std::span<const std::byte> bytes) const {
+    bytes = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size_ - offset)));
+    std::size_t start = 0;
+    for (std::size_t at = 0; at < bytes.size();) {
+      const std::size_t page = std::min<std::size_t>(kPageBytes, bytes.size() - at);
+      const bool hole = is_zero_ && is_zero(bytes.subspan(at, page));
+      if (hole && at > start) SNAP_TRY(write_at(fd_, bytes.subspan(start, at - start), place(offset) + start));
+      at += page;
+      if (hole) start = at;
+    }
+    if (start < bytes.size()) SNAP_TRY(write_at(fd_, bytes.subspan(start), place(offset) + start));
+    return {};
+  }
+
+ private:
+  int fd_;
+  std::uint64_t file_offset_;
+  std::uint64_t size_;
+  bool is_zero_;
+};
+
+/// A region of a reader of whatever kind into a file, piece by piece.
+Result<void> restore_by_reading(Reader& reader, std::size_t region, const FileTarget& target, const RestoreOptions& options) {
+  constexpr std::size_t kPiece = 2u << 20;
+  const std::uint64_t size = reader.regions()[region].size;
+  SNAP_TRY(target.extend());
+  return for_each_piece(ceil_div(size, kPiece), options, [&](std::uint64_t index) -> Result<void> {
+    Bytes piece(static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, size - index * kPiece)));
+    SNAP_TRY(reader.read(region, index * kPiece, piece));
+    SNAP_TRY(target.put(index * kPiece, piece));
+    if (options.progress != nullptr) *options.progress += piece.size();
+    return {};
+  });
+}
+
 /// A region into a file: decoded in memory, then written where it is not zero.
 class FileRestore {
  public:
-  FileRestore(OpenedImage& image, std::size_t region, int fd, std::uint64_t file_offset, const RestoreOptions& options)
-      : image_(image), decoder_(image.image(), region, image.link(), false), region_(region), fd_(fd), file_offset_(file_offset), options_(options) {
-    const int flags = ::fcntl(fd, F_GETFL);
+  FileRestore(OpenedImage& image, std::size_t region, const FileTarget& target, const RestoreOptions& options)
+      : image_(image), decoder_(image.image(), region, image.link(), false), region_(region), target_(target), options_(options) {
+    const int flags = ::fcntl(target.fd(), F_GETFL);
     readable_ = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
   }
 
   Result<void> run() {
-    SNAP_TRY(extend());
+    SNAP_TRY(target_.extend());
     UnitRunner runner(decoder_, region_, options_, [this](std::span<const UnitCopy> copies) { return apply(copies); });
     return runner.run([this] {
       auto mine = std::make_shared<WorkMemory>();
@@ -194,15 +247,6 @@ class FileRestore {
 
  private:
   std::uint64_t size() const { return image_.image().size(region_); }
-
-  Result<void> extend() {
-    struct stat status{};
-    if (::fstat(fd_, &status) != 0) return io_error("cannot tell the size of the target");
-    const std::uint64_t end = file_offset_ + size();
-    if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) >= end) return {};
-    if (::ftruncate(fd_, static_cast<off_t>(end)) != 0) return io_error("cannot extend the target", end);
-    return {};
-  }
 
   Result<void> restore(const Unit& unit, UnitDone& done, WorkMemory& mine) {
     const auto out = std::span(mine.out).first(unit.bytes);
@@ -215,7 +259,7 @@ class FileRestore {
     const std::uint64_t block_bytes = image_.image().header().block_bytes();
     for (std::uint64_t i = 0; i < unit.block_count; ++i) {
       if (!done.present[i] && options_.target_is_zero) continue;
-      SNAP_TRY(put(unit.offset + i * block_bytes, out.subspan(i * block_bytes, std::min<std::size_t>(block_bytes, out.size() - i * block_bytes))));
+      SNAP_TRY(target_.put(unit.offset + i * block_bytes, out.subspan(i * block_bytes, std::min<std::size_t>(block_bytes, out.size() - i * block_bytes))));
     }
     return {};
   }
@@ -223,22 +267,7 @@ class FileRestore {
   Result<void> restore_child(const Unit& unit, std::span<std::byte> out) {
     const auto there = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size() - unit.offset)));
     SNAP_TRY(dynamic_cast<PageReader&>(image_).read_into(region_, unit.offset, there, {}));
-    return put(unit.offset, there);
-  }
-
-  // Runs of pages that are not zero, or all of it.
-  Result<void> put(std::uint64_t offset, std::span<const std::byte> bytes) {
-    bytes = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size() - offset)));
-    std::size_t start = 0;
-    for (std::size_t at = 0; at < bytes.size();) {
-      const std::size_t page = std::min<std::size_t>(kPageBytes, bytes.size() - at);
-      const bool hole = options_.target_is_zero && is_zero(bytes.subspan(at, page));
-      if (hole && at > start) SNAP_TRY(write_at(fd_, bytes.subspan(start, at - start), file_offset_ + offset + start));
-      at += page;
-      if (hole) start = at;
-    }
-    if (start < bytes.size()) SNAP_TRY(write_at(fd_, bytes.subspan(start), file_offset_ + offset + start));
-    return {};
+    return target_.put(unit.offset, there);
   }
 
   Result<void> apply(std::span<const UnitCopy> copies) {
@@ -247,14 +276,14 @@ class FileRestore {
     for (const UnitCopy& copy : copies) {
       const std::uint64_t from = copy.source.page.page * kPageBytes;
       if (readable_ && copy.source.page.region == region_ && from + kPageBytes <= size()) {
-        PosixSource target(fd_);
-        SNAP_TRY(read_exact(target, file_offset_ + from, page, "the target became shorter"));
+        PosixSource target(target_.fd());
+        SNAP_TRY(read_exact(target, target_.place(from), page, "the target became shorter"));
       } else {
         SNAP_TRY(image_.read_source(copy.source, page, allowance.of(copy)));
       }
       const std::uint64_t offset = copy.page * kPageBytes;
       SNAP_TRY(verify_filling(page, offset, size(), 0));
-      SNAP_TRY(write_at(fd_, std::span(page).first(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, size() - offset))), file_offset_ + offset));
+      SNAP_TRY(write_at(target_.fd(), std::span(page).first(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, size() - offset))), target_.place(offset)));
     }
     return {};
   }
@@ -262,8 +291,7 @@ class FileRestore {
   OpenedImage& image_;
   UnitDecoder decoder_;
   std::size_t region_;
-  int fd_;
-  std::uint64_t file_offset_;
+  const FileTarget& target_;
   const RestoreOptions& options_;
   bool readable_ = false;
 };
@@ -426,8 +454,10 @@ Result<void> apply_changes(Reader& child, std::size_t region, std::span<std::byt
 }
 
 Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::uint64_t file_offset, const RestoreOptions& options) {
-  SNAP_TRY_ASSIGN(image, opened(reader, region));
-  return FileRestore(*image, region, fd, file_offset, options).run();
+  if (region >= reader.regions().size()) return invalid("no such region", region);
+  const FileTarget target(fd, file_offset, reader.regions()[region].size, options.target_is_zero);
+  auto* image = dynamic_cast<OpenedImage*>(&reader);
+  return image != nullptr ? FileRestore(*image, region, target, options).run() : restore_by_reading(reader, region, target, options);
 }
 
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options) {

@@ -264,5 +264,37 @@ TEST(Child, ReadsAnyPieceAndBatches) {
   }
 }
 
+TEST(Child, OfADeepChainTellsItsExtentsAtOnce) {
+  Bytes content(64 * 4 * kPage);
+  Random random(23);
+  for (std::size_t block = 0; block < 64; block += 2) random.fill(std::span(content).subspan(block * 4 * kPage, 4 * kPage));
+  Chain chain(sample_of(Codec::kStore, 16384, content));
+  for (int depth = 0; depth < 40; ++depth) chain.add(sample_of(Codec::kStore, 16384, content), false, false);
+  for (std::uint64_t at = 0; at < content.size();) {
+    const auto extent = chain.last().extent(0, at);
+    ASSERT_OK(extent);
+    EXPECT_EQ(extent->length, 4 * kPage);
+    EXPECT_EQ(extent->data, at / (4 * kPage) % 2 == 0);
+    at += extent->length;
+  }
+}
+
+// What a block costs in a chain must stay far below the limit at which readers give up.
+TEST(Child, CanBeReadWhateverItsBlocksAndThoseBelow) {
+  for (const std::uint32_t large : {1u << 18, 1u << 22}) {
+    Bytes content = make_content(Pattern::kRandom, 3000 * kPage, 24);
+    Chain chain(sample_of(Codec::kZstd, 16384, content));
+    for (int depth = 0; depth < 3; ++depth) {
+      content = worked_on(content, 25 + static_cast<std::uint64_t>(depth), 300);
+      // Everything moves by a few bytes: a block then shares its pieces with pages all over the parent.
+      std::rotate(content.begin() + 1000 * kPage, content.begin() + 1000 * kPage + 40, content.begin() + 1400 * kPage);
+      Sample next = sample_of(Codec::kZstd, large, content);
+      chain.add(next);
+      expect_holds(chain.file(), next, chain.parent());
+      EXPECT_TRUE(restored(chain.last(), 0, false, 2) == content);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace snap::test

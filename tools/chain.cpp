@@ -107,9 +107,20 @@ bool Chain::holds(const struct stat& file) const {
   });
 }
 
+void Chain::refuse_as_output(const std::string& path, const std::string& child) const {
+  struct stat status {};
+  if (path != "-" && ::stat(path.c_str(), &status) == 0 && holds(status)) {
+    fail_usage(fmt::format("{}: is a parent of {}, and others may build upon it too", path, child));
+  }
+}
+
 FindParent StreamParents::finder() {
   // What the stream names is opened as far as the format lets a chain be deep; the reader then looks at the child's own depth.
-  return [this](const ParentRef& parent) -> Result<Reader*> { return &chain_.open(parent, kMostParents, input_.name(), ""); };
+  return [this](const ParentRef& parent) -> Result<Reader*> {
+    Reader& found = chain_.open(parent, kMostParents, input_.name(), "");
+    chain_.refuse_as_output(destination_, input_.name());
+    return &found;
+  };
 }
 
 void StreamParents::fail_if_theirs(const Error& error) const {

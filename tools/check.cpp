@@ -97,10 +97,11 @@ Json lost_json(const CheckReport& report, const LostRange& range) {
 class CheckedParents {
  public:
   CheckedParents(Input& input, const ParentPlaces& places) : chain_(places) {
-    const auto info = read_parent_info(input.source());
-    if (!info || !info->parent) return;  // what is wrong with it the check will tell
+    unsigned depth = 0;
+    const auto parent = parent_of(input.source(), depth);
+    if (!parent) return;
     try {
-      nearest_ = &chain_.open(*info->parent, info->depth, input.name(), input.directory());
+      nearest_ = &chain_.open(*parent, depth, input.name(), input.directory());
     } catch (const Failure& failure) {
       if (failure.status > 128) throw;
       lacking_ = failure;
@@ -112,6 +113,15 @@ class CheckedParents {
   const std::optional<Failure>& lacking() const { return lacking_; }
 
  private:
+  /// Named at the front of the file and at its end: either may be damaged. What is wrong with both the check will tell.
+  static std::optional<ParentRef> parent_of(RandomSource& source, unsigned& depth) {
+    if (const auto parent = read_parent_ref(source, &depth)) return *parent;
+    const auto info = read_parent_info(source);
+    if (!info) return std::nullopt;
+    depth = info->depth;
+    return info->parent;
+  }
+
   Chain chain_;
   Reader* nearest_ = nullptr;
   std::optional<Failure> lacking_;

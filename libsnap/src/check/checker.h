@@ -82,7 +82,7 @@ class Checker {
   Result<void> take_meta(const Record& record);
   Result<Digest> absent_digest(unsigned height, std::uint64_t number);
   Result<void> take_seal(const Record* record);
-  RegionClose derive_close(std::uint64_t size);
+  Result<RegionClose> derive_close(std::uint64_t size);
   void start_region(const RegionInfo& info);
 
   // Output and report.

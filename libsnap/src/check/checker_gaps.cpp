@@ -56,7 +56,7 @@ Result<bool> Checker::take_derived_close() {
   if (!open_ || known_size() == kUnknownSize || lasting_damage_ || due_node()) return false;
   IndexBuilder saved = *index_;
   node_record_ = nullptr;
-  const RegionClose close = derive_close(known_size());
+  SNAP_TRY_ASSIGN(close, derive_close(known_size()));
   const Bytes body = encode_close(close);
   const Record derived = derive(wire::kClose, region_number(), 0, known_size(), body);
   *index_ = std::move(saved);

@@ -31,7 +31,12 @@ Result<Digest> Checker::absent_digest(unsigned height, std::uint64_t number) {
   if (digest) return digest;
   report_.content_compared = false;
   if (ends_check(digest.error())) return digest.error();
-  damage(DamageKind::kParent, digest.error(), false);
+  // A region's end may be derived twice.
+  const Error& error = digest.error();
+  const bool told = std::any_of(report_.damages.begin(), report_.damages.end(), [&](const Damage& each) {
+    return each.kind == DamageKind::kParent && each.error.ancestor == error.ancestor && each.error.file_offset == error.file_offset;
+  });
+  if (!told) damage(DamageKind::kParent, error, false);
   return Digest{};
 }
 
@@ -88,20 +93,20 @@ Result<void> Checker::open_region(const Record& record) {
   return emit_record(record, body);
 }
 
-RegionClose Checker::derive_close(std::uint64_t size) {
+Result<RegionClose> Checker::derive_close(std::uint64_t size) {
   const std::uint64_t blocks = block_count(size, header_.block_log2);
-  const auto root = index_->finish(blocks);
+  SNAP_TRY_ASSIGN(root, index_->finish(blocks));
   RegionClose close;
   close.block_records = open_->block_records;
   Digest tree = zero_digest(format::kDigestTreeHeight);
-  if (root && *root) {
-    close.root = (*root)->record;
-    if ((*root)->digest == Digest{}) return close;
-    tree = region_tree_digest((*root)->digest, index_->root_height(blocks));
+  if (root) {
+    close.root = root->record;
+    if (root->digest == Digest{}) return close;
+    tree = region_tree_digest(root->digest, index_->root_height(blocks));
   } else if (header_.has_parent()) {
-    const auto absent = absent_digest(format::kDigestTreeHeight, 0);
-    if (!absent || *absent == Digest{}) return close;
-    tree = *absent;
+    SNAP_TRY_ASSIGN(absent, absent_digest(format::kDigestTreeHeight, 0));
+    if (absent == Digest{}) return close;
+    tree = absent;
   }
   RegionInfo info = region().info;
   info.size = size;
@@ -134,7 +139,7 @@ Result<void> Checker::close_region(const Record* record) {
   const auto found = sound ? parse_close(body, record->offset) : Result<RegionClose>(Error{});
   const RegionClose* const recorded = found ? &*found : known_ && region_number() < known_->regions.size() ? &known_->regions[region_number()].close : nullptr;
   if (recorded != nullptr && recorded->block_records == open_->block_records) open_->uncertain.clear();  // all its blocks were seen
-  const RegionClose close = derive_close(size);
+  SNAP_TRY_ASSIGN(close, derive_close(size));
   const std::uint64_t pages = page_count(size);
   const std::uint64_t past_last = open_->next_block == 0 ? 0 : (open_->next_block - 1) * header_.block_pages() + open_->last_pages;
   if (past_last > pages || (open_->last_pages != header_.block_pages() && past_last != pages)) {

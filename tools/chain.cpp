@@ -101,6 +101,10 @@ const std::string& Chain::name_of(const Error& error, const std::string& child) 
   return error.ancestor == 0 || error.ancestor > links_.size() ? child : links_[error.ancestor - 1u].file->name();
 }
 
+void Chain::fail_if_theirs(const Error& error, const std::string& child) const {
+  if (error.ancestor != 0) tool::fail(fmt::format("{}: its parent {}", child, name_of(error, child)), error);
+}
+
 bool Chain::holds(const struct stat& file) const {
   return std::any_of(links_.begin(), links_.end(), [&](const Link& link) {
     return link.file->status().st_dev == file.st_dev && link.file->status().st_ino == file.st_ino;
@@ -124,7 +128,7 @@ FindParent StreamParents::finder() {
 }
 
 void StreamParents::fail_if_theirs(const Error& error) const {
-  if (error.ancestor != 0) tool::fail(fmt::format("{}: its parent {}", input_.name(), chain_.name_of(error, input_.name())), error);
+  chain_.fail_if_theirs(error, input_.name());
 }
 
 OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places) : input_(input), chain_(places) {
@@ -138,8 +142,8 @@ OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places) : input_(in
 }
 
 void OpenSnapshot::fail(const Error& error) {
-  if (error.ancestor == 0) input_.fail(error);
-  tool::fail(fmt::format("{}: its parent {}", input_.name(), chain_.name_of(error, input_.name())), error);
+  chain_.fail_if_theirs(error, input_.name());
+  input_.fail(error);
 }
 
 }  // namespace snap::tool

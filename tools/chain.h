@@ -35,6 +35,8 @@ class Chain {
   const std::vector<Link>& links() const { return links_; }
   /// The file that an error is about: the child's own, or an ancestor's.
   const std::string& name_of(const Error& error, const std::string& child) const;
+  /// Ends the command where the error is an ancestor's.
+  void fail_if_theirs(const Error& error, const std::string& child) const;
   bool holds(const struct stat& file) const;
   /// A file of the chain must not be replaced by what is made of the child.
   void refuse_as_output(const std::string& path, const std::string& child) const;

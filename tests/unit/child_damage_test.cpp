@@ -382,6 +382,22 @@ TEST(DamagedParent, IsReportedOnce) {
       << describe(report);
 }
 
+// SPEC 12: the size was not announced, so the last page would be the parent's with all that is in it.
+TEST(ChildThatIsCut, MayNotHideWhatItsParentHasPastTheEnd) {
+  CutChild of;
+  const auto source = memory_source(of.parent_file);
+  const auto parent = Reader::open(*source);
+  ASSERT_OK(parent);
+  EXPECT_TRUE(check_file(of.file, 1, parent->get()).clean());
+  const std::size_t body = CutChild::place_of(of.file, wire::kRegion) + sizeof(wire::RecordHead);
+  const wire::le64 unknown(kUnknownSize);
+  std::memcpy(of.file.data() + body + offsetof(wire::RegionBody, announced_size), &unknown, sizeof unknown);
+  resign(of.file, {}, parent->get());
+  const CheckReport report = check_file(of.file, 1, parent->get());
+  ASSERT_EQ(report.damage_count, 1u) << describe(report);
+  EXPECT_STREQ(report.damages[0].error.what, "bytes of the parent past a region's end are not zero");
+}
+
 // D5: one damaged block of a parent of many.
 TEST(DamagedParent, LosesNoMoreThanItsBlock) {
   Sample base;

@@ -77,7 +77,8 @@ class Checker {
   Result<RecordRef> settle_node(unsigned level, std::uint64_t number, IndexNode& node);
   void merge(unsigned level, std::uint64_t number, IndexNode& node, const IndexNode& found);
   Result<void> close_region(const Record* record);
-  Result<void> check_filling();
+  Result<void> check_filling(std::uint64_t close_offset);
+  Result<void> check_absent_filling(std::uint64_t close_offset);
   Result<void> take_parent(const Record& record);
   Result<void> take_meta(const Record& record);
   Result<Digest> absent_digest(unsigned height, std::uint64_t number);

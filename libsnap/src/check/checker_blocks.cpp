@@ -122,10 +122,12 @@ Error Checker::resolve_copies(CheckedBlock& block, bool& incomplete) {
 }
 
 // The bytes between a region's end and its last page's end are zero.
-Result<void> Checker::check_filling() {
+Result<void> Checker::check_filling(std::uint64_t close_offset) {
   const std::uint64_t size = region().info.size;
   const std::size_t used = size % kPageBytes;
-  if (used == 0 || !open_->last || open_->last->lost || (open_->last->block.page + 1) << header_.block_log2 < size) return {};
+  if (used == 0) return {};
+  if (!open_->last || (open_->last->block.page + 1) << header_.block_log2 < size) return check_absent_filling(close_offset);
+  if (open_->last->lost) return {};
   Bytes page = open_->last_page;
   if (open_->last->kinds.back() == wire::kCopy && page.empty()) {
     // The page it is a copy of: read again, since only digests are kept.
@@ -147,7 +149,10 @@ Result<void> Checker::check_filling() {
     if (view.over_parent()) {
       dictionary.resize(view.dictionary_bytes());
       const auto named = named_pages(view);
-      if (!link_ || !link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {})) return {};
+      if (!link_) return {};
+      const auto read = link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {});
+      if (!read && ends_check(read.error())) return read.error();
+      if (!read) return {};
     }
     Decompressor decompressor;
     std::size_t raw = 0;
@@ -157,6 +162,22 @@ Result<void> Checker::check_filling() {
   }
   if (!page.empty() && !is_zero(std::span(page).subspan(used))) {
     damage(DamageKind::kContent, corrupt(open_->last->record.offset, "bytes past a region's end are not zero", open_->last->block.page), true);
+  }
+  return {};
+}
+
+// Where the last block has no record its last page is the parent's, with what the parent has past the region's end.
+Result<void> Checker::check_absent_filling(std::uint64_t close_offset) {
+  const std::uint64_t size = region().info.size;
+  const std::uint64_t block = (size - 1) >> header_.block_log2;
+  if (!link_ || is_lost({region_number(), block})) return {};
+  Bytes page(kPageBytes);
+  if (const auto read = link_->read(region_number(), size - size % kPageBytes, page, {}); !read) {
+    if (ends_check(read.error())) return read.error();
+    return {};  // reported with the region's digest
+  }
+  if (!is_zero(std::span(page).subspan(size % kPageBytes))) {
+    damage(DamageKind::kContent, corrupt(close_offset, "bytes of the parent past a region's end are not zero", block), true);
   }
   return {};
 }

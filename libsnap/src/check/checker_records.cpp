@@ -145,7 +145,7 @@ Result<void> Checker::close_region(const Record* record) {
   if (past_last > pages || (open_->last_pages != header_.block_pages() && past_last != pages)) {
     damage(DamageKind::kRecord, corrupt(record->offset, "a region's size does not fit its blocks", size), true);
   } else {
-    SNAP_TRY(check_filling());
+    SNAP_TRY(check_filling(record->offset));
   }
   const std::uint64_t blocks = block_count(size, header_.block_log2);
   for (const auto& [first, end] : open_->uncertain) lose(first, std::min(end, blocks) - std::min(first, blocks));

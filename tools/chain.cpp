@@ -101,19 +101,34 @@ const std::string& Chain::name_of(const Error& error, const std::string& child) 
   return error.ancestor == 0 || error.ancestor > links_.size() ? child : links_[error.ancestor - 1u].file->name();
 }
 
+void Chain::fail_if_theirs(const Error& error, const std::string& child) const {
+  if (error.ancestor != 0) tool::fail(fmt::format("{}: its parent {}", child, name_of(error, child)), error);
+}
+
 bool Chain::holds(const struct stat& file) const {
   return std::any_of(links_.begin(), links_.end(), [&](const Link& link) {
     return link.file->status().st_dev == file.st_dev && link.file->status().st_ino == file.st_ino;
   });
 }
 
+void Chain::refuse_as_output(const std::string& path, const std::string& child) const {
+  struct stat status {};
+  if (path != "-" && ::stat(path.c_str(), &status) == 0 && holds(status)) {
+    fail_usage(fmt::format("{}: is a parent of {}, and others may build upon it too", path, child));
+  }
+}
+
 FindParent StreamParents::finder() {
   // What the stream names is opened as far as the format lets a chain be deep; the reader then looks at the child's own depth.
-  return [this](const ParentRef& parent) -> Result<Reader*> { return &chain_.open(parent, kMostParents, input_.name(), ""); };
+  return [this](const ParentRef& parent) -> Result<Reader*> {
+    Reader& found = chain_.open(parent, kMostParents, input_.name(), "");
+    chain_.refuse_as_output(destination_, input_.name());
+    return &found;
+  };
 }
 
 void StreamParents::fail_if_theirs(const Error& error) const {
-  if (error.ancestor != 0) tool::fail(fmt::format("{}: its parent {}", input_.name(), chain_.name_of(error, input_.name())), error);
+  chain_.fail_if_theirs(error, input_.name());
 }
 
 OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places) : input_(input), chain_(places) {
@@ -127,8 +142,8 @@ OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places) : input_(in
 }
 
 void OpenSnapshot::fail(const Error& error) {
-  if (error.ancestor == 0) input_.fail(error);
-  tool::fail(fmt::format("{}: its parent {}", input_.name(), chain_.name_of(error, input_.name())), error);
+  chain_.fail_if_theirs(error, input_.name());
+  input_.fail(error);
 }
 
 }  // namespace snap::tool

@@ -35,7 +35,11 @@ class Chain {
   const std::vector<Link>& links() const { return links_; }
   /// The file that an error is about: the child's own, or an ancestor's.
   const std::string& name_of(const Error& error, const std::string& child) const;
+  /// Ends the command where the error is an ancestor's.
+  void fail_if_theirs(const Error& error, const std::string& child) const;
   bool holds(const struct stat& file) const;
+  /// A file of the chain must not be replaced by what is made of the child.
+  void refuse_as_output(const std::string& path, const std::string& child) const;
 
  private:
   struct Found {
@@ -51,7 +55,9 @@ class Chain {
 /// The parents that a snapshot names which comes from a pipe.
 class StreamParents {
  public:
-  StreamParents(const Input& input, const ParentPlaces& places) : input_(input), chain_(places) {}
+  /// `destination`: must be none of them.
+  StreamParents(const Input& input, const ParentPlaces& places, std::string destination)
+      : input_(input), chain_(places), destination_(std::move(destination)) {}
   FindParent finder();
   /// Ends the command where the error is a parent's.
   void fail_if_theirs(const Error& error) const;
@@ -59,6 +65,7 @@ class StreamParents {
  private:
   const Input& input_;
   Chain chain_;
+  std::string destination_;
 };
 
 /// An open snapshot with its parents.

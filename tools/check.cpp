@@ -97,10 +97,11 @@ Json lost_json(const CheckReport& report, const LostRange& range) {
 class CheckedParents {
  public:
   CheckedParents(Input& input, const ParentPlaces& places) : chain_(places) {
-    const auto info = read_parent_info(input.source());
-    if (!info || !info->parent) return;  // what is wrong with it the check will tell
+    unsigned depth = 0;
+    const auto parent = parent_of(input.source(), depth);
+    if (!parent) return;
     try {
-      nearest_ = &chain_.open(*info->parent, info->depth, input.name(), input.directory());
+      nearest_ = &chain_.open(*parent, depth, input.name(), input.directory());
     } catch (const Failure& failure) {
       if (failure.status > 128) throw;
       lacking_ = failure;
@@ -112,6 +113,15 @@ class CheckedParents {
   const std::optional<Failure>& lacking() const { return lacking_; }
 
  private:
+  /// Named at the front of the file and at its end: either may be damaged. What is wrong with both the check will tell.
+  static std::optional<ParentRef> parent_of(RandomSource& source, unsigned& depth) {
+    if (const auto parent = read_parent_ref(source, &depth)) return *parent;
+    const auto info = read_parent_info(source);
+    if (!info) return std::nullopt;
+    depth = info->depth;
+    return info->parent;
+  }
+
   Chain chain_;
   Reader* nearest_ = nullptr;
   std::optional<Failure> lacking_;
@@ -172,24 +182,29 @@ std::string report_text(const std::string& file, const CheckReport& report, cons
   return text + fmt::format("{}: {}\n", file, summary(report, repaired));
 }
 
-CheckReport check_source(RandomSource& source, Input& input, Reader* parent, const CheckArgs& args) {
+[[noreturn]] void fail_of(const Error& error, Input& input, const CheckedParents& parents) {
+  parents.chain().fail_if_theirs(error, input.name());
+  input.fail(error);
+}
+
+CheckReport check_source(RandomSource& source, Input& input, CheckedParents& parents, const CheckArgs& args) {
   Tally tally;
   tally.total = input.size();
   const Progress progress(want_progress(false, args.quiet), tally);
-  auto report = check(source, {.parent = parent, .threads = args.threads, .progress = &tally.done, .cancel = &cancel_flag()});
-  if (!report) input.fail(report.error());
+  auto report = check(source, {.parent = parents.nearest(), .threads = args.threads, .progress = &tally.done, .cancel = &cancel_flag()});
+  if (!report) fail_of(report.error(), input, parents);
   if (cancelled()) fail(input.name(), Error{.code = Code::kCancelled});
   return std::move(*report);
 }
 
 /// Beside the damaged file, checked, and only then in its place, with its mode and, where that is allowed, its owner.
-void repair_file(Input& input, Reader* parent, const CheckArgs& args) {
+void repair_file(Input& input, CheckedParents& parents, const CheckArgs& args) {
   const auto file = must(AtomicFile::create(followed(input.name()).c_str()), input.name());
   GuardedSink sink(file->fd());
-  const auto repaired = repair(input.source(), sink, {.parent = parent, .threads = args.threads, .cancel = &cancel_flag()});
-  if (!repaired) input.fail(repaired.error());
+  const auto repaired = repair(input.source(), sink, {.parent = parents.nearest(), .threads = args.threads, .cancel = &cancel_flag()});
+  if (!repaired) fail_of(repaired.error(), input, parents);
   GuardedSource again(file_source(file->fd()));
-  if (!check_source(again, input, parent, args).clean()) {
+  if (!check_source(again, input, parents, args).clean()) {
     throw Failure{kExitDamaged, fmt::format("{}: the repaired file has faults as well; nothing was changed", input.name())};
   }
   keep_mode(file->fd(), input);
@@ -200,9 +215,9 @@ int check_file(const std::string& path, const CheckArgs& args, Json& all) {
   Input input(path, Format::kVmsnap);
   if (args.repair && !S_ISREG(input.status().st_mode)) fail_usage(fmt::format("{}: --repair needs a regular file", input.name()));
   CheckedParents parents(input, args.parents);
-  const CheckReport report = check_source(input.source(), input, parents.nearest(), args);
+  const CheckReport report = check_source(input.source(), input, parents, args);
   const bool repaired = args.repair && !report.clean() && report.repairable;
-  if (repaired) repair_file(input, parents.nearest(), args);
+  if (repaired) repair_file(input, parents, args);
   if (args.as_json()) {
     all.push_back(report_json(input.name(), report, parents.chain(), repaired));
   } else {

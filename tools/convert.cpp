@@ -58,7 +58,7 @@ Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const I
 Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
   if (input.format() == Format::kVmsnap && !input.seekable()) {
     input.stream().count_in(tally.done);
-    const auto bytes = emit_raw_stream(input, args.region, args.parents, output);
+    const auto bytes = emit_raw_stream(input, args.region, args.parents, args.destination, output);
     if (!bytes) fail_between(bytes.error(), input, output);
     return {.in = input.stream().taken_bytes(), .out = *bytes};
   }
@@ -91,7 +91,8 @@ int convert(const ConvertArgs& args) {
   refuse_misplaced(args, input, to);
   if (args.all) return convert_all(input, args);
   Output output(args.destination, input);
-  IngestOptions options{.snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .parents = args.parents};
+  IngestOptions options{
+      .snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .parents = args.parents, .destination = args.destination};
   if (!args.name.empty()) options.region_name = args.name;
 
   Tally tally;

@@ -135,9 +135,10 @@ Result<std::uint64_t> emit_raw(Reader& reader, const std::vector<std::size_t>& r
   return total;
 }
 
-Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& places, Output& output) {
+Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& places,
+                                      const std::string& destination, Output& output) {
   RawVisitor visitor(wanted, output);
-  StreamParents parents(input, places);
+  StreamParents parents(input, places, destination);
   const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
   if (!result) parents.fail_if_theirs(result.error());
   if (!result) return result.error();

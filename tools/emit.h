@@ -21,6 +21,7 @@ Result<std::uint64_t> emit_raw(Reader& reader, const std::vector<std::size_t>& r
                                Tally& tally);
 
 /// The same in one pass over a snapshot that comes through a pipe.
-Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& parents, Output& output);
+Result<std::uint64_t> emit_raw_stream(Input& input, const std::string& wanted, const ParentPlaces& parents, const std::string& destination,
+                                      Output& output);
 
 }  // namespace snap::tool

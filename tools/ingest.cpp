@@ -119,7 +119,7 @@ class CopyVisitor final : public StreamVisitor {
 
 Result<std::uint64_t> copy_stream(Input& input, const IngestOptions& options, Writer& writer) {
   CopyVisitor visitor(writer);
-  StreamParents parents(input, options.parents);
+  StreamParents parents(input, options.parents, options.destination);
   const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
   if (!result && !visitor.writer_failed()) parents.fail_if_theirs(result.error());
   if (!result) return result.error();
@@ -170,6 +170,7 @@ Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& 
   if (!created) return created.error();
   if (input.format() == Format::kVmsnap && input.seekable()) {
     OpenSnapshot opened(input, options.parents);
+    opened.chain().refuse_as_output(options.destination, input.name());
     std::atomic<bool> failed{false};
     const auto copied = copy_snapshot(opened.reader(), std::move(*created), tally, failed);
     if (!copied && failed && copied.error().ancestor != 0) opened.fail(copied.error());
@@ -194,6 +195,7 @@ Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptio
 Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) : input_(input) {
   if (input.format() == Format::kVmsnap) {
     opened_ = std::make_unique<OpenSnapshot>(input, options.parents);
+    opened_->chain().refuse_as_output(options.destination, input.name());
     return;
   }
   make_temporary(input, options, tally);

@@ -18,7 +18,8 @@ struct IngestOptions {
   std::string region_name = "ram";  ///< of raw memory
   bool lossless = false;
   unsigned threads = 1;
-  ParentPlaces parents{};  ///< for a snapshot that is a difference
+  ParentPlaces parents{};     ///< for a snapshot that is a difference
+  std::string destination{};  ///< must be none of its parents; empty where that was looked at
 };
 
 /// Makes a snapshot of all that `input` holds; answers how many bytes that is.

@@ -21,7 +21,6 @@ constexpr std::size_t kPrintBytes = 64u << 10;
 
 struct MapArgs {
   std::string file, region;
-  ParentPlaces parents;
   std::string output = "human";
 };
 
@@ -104,7 +103,6 @@ int map(const MapArgs& args) {
 Command add_map(Options& options) {
   auto args = std::make_shared<MapArgs>();
   options.text("--region", args->region, "NAME|all", "Only this region or state; by default all of the memory");
-  options.parents(args->parents);
   options.output(args->output);
   options.operand("FILE", args->file, "A snapshot");
   return [args] { return map(*args); };

@@ -37,13 +37,6 @@ void refuse_circle(const Input& input, const NewParent& parent) {
   if (parent.builds_on(input.status())) fail_usage(fmt::format("{}: cannot be rebased onto {}, which builds upon it", input.name(), parent.name()));
 }
 
-void refuse_own_parent(const Input& input, const OpenSnapshot& opened, const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0 && opened.chain().holds(status)) {
-    fail_usage(fmt::format("{}: is a parent of {}, and others may build upon it too", path, input.name()));
-  }
-}
-
 int rebase(const RebaseArgs& args) {
   WriterOptions how = writer_options(args.writer_options, args.threads);
   const Stopwatch watch;
@@ -63,7 +56,7 @@ int rebase(const RebaseArgs& args) {
     refuse_circle(input, *parent);
     if (!args.in_place()) parent->refuse_as_output(args.destination);
   }
-  if (!args.in_place()) refuse_own_parent(input, opened, args.destination);
+  if (!args.in_place()) opened.chain().refuse_as_output(args.destination, input.name());
   Output output(args.in_place() ? input.name() : args.destination, input);
 
   Tally tally;

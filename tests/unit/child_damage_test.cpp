@@ -2,10 +2,13 @@
 // Damage of a difference is always seen, with its parent and without; damage of its parent is told to be the parent's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
 #include <set>
 
 #include "support/chain.h"
 #include "support/child_sample.h"
+#include "support/faulty.h"
 #include "support/resign.h"
 
 namespace snap::test {
@@ -373,6 +376,80 @@ TEST_P(DamagedChild, ItsGrandparentsDamageIsTheGrandparents) {
     if (HasFailure()) return;
   }
   EXPECT_GT(refused, 50u);
+}
+
+/// A region of a parent, and a child whose region ends within a page of it and differs in the block `changed`, if any.
+class CutChild {
+ public:
+  explicit CutChild(std::optional<std::size_t> changed = {}) {
+    Sample base;
+    base.options.codec = Codec::kStore;
+    base.options.block_bytes = 1u << 14;
+    base.add(RegionKind::kMemory, "ram", make_content(Pattern::kRandom, std::size_t{8} << 14, 51));
+    parent_file = make_file(base);
+    const auto source = memory_source(parent_file);
+    const auto parent = Reader::open(*source);
+    EXPECT_OK(parent);
+    Sample next = base;
+    next.options.parent = parent->get();
+    next.regions[0].content.resize((std::size_t{7} << 14) + 100);
+    next.regions[0].info.size = next.regions[0].content.size();
+    next.regions[0].info.placements.clear();
+    if (changed) next.regions[0].content[*changed << 14] ^= std::byte{1};
+    file = make_file(next);
+  }
+  static std::size_t place_of(const Bytes& in, std::uint8_t type, std::size_t number = 0) {
+    for (const RecordPlace& record : records_of(in)) {
+      if (record.head.type == type && number-- == 0) return record.offset;
+    }
+    ADD_FAILURE() << "no such record";
+    return 0;
+  }
+  Bytes parent_file, file;
+};
+
+TEST(FailingParent, EndsTheCheck) {
+  const CutChild of;
+  const auto memory = memory_source(of.parent_file);
+  Fault fault;
+  FaultySource failing(*memory, fault);
+  fault.arm(Fault::kNever, Fault::Kind::kError, false);
+  const auto parent = Reader::open(failing);
+  ASSERT_OK(parent);
+  fault.arm(0, Fault::Kind::kError, true);
+  const auto source = memory_source(of.file);
+  const auto report = check(*source, {.parent = parent->get(), .threads = 1});
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code, Code::kIo);
+  EXPECT_EQ(report.error().ancestor, 1);
+}
+
+TEST(DamagedParent, IsReportedOnce) {
+  CutChild of(2);
+  of.parent_file[CutChild::place_of(of.parent_file, wire::kBlock, 7) + 5000] ^= std::byte{1};
+  of.file[CutChild::place_of(of.file, wire::kBlock) + 20] ^= std::byte{1};  // there a region's end is tried
+  const auto source = memory_source(of.parent_file);
+  const auto parent = Reader::open(*source);
+  ASSERT_OK(parent);
+  const CheckReport report = check_file(of.file, 1, parent->get());
+  EXPECT_EQ(std::count_if(report.damages.begin(), report.damages.end(), [](const Damage& each) { return each.kind == DamageKind::kParent; }), 1)
+      << describe(report);
+}
+
+// SPEC 12: the size was not announced, so the last page would be the parent's with all that is in it.
+TEST(ChildThatIsCut, MayNotHideWhatItsParentHasPastTheEnd) {
+  CutChild of;
+  const auto source = memory_source(of.parent_file);
+  const auto parent = Reader::open(*source);
+  ASSERT_OK(parent);
+  EXPECT_TRUE(check_file(of.file, 1, parent->get()).clean());
+  const std::size_t body = CutChild::place_of(of.file, wire::kRegion) + sizeof(wire::RecordHead);
+  const wire::le64 unknown(kUnknownSize);
+  std::memcpy(of.file.data() + body + offsetof(wire::RegionBody, announced_size), &unknown, sizeof unknown);
+  resign(of.file, {}, parent->get());
+  const CheckReport report = check_file(of.file, 1, parent->get());
+  ASSERT_EQ(report.damage_count, 1u) << describe(report);
+  EXPECT_STREQ(report.damages[0].error.what, "bytes past a region's end are not zero in the parent");
 }
 
 // D5: one damaged block of a parent of many.

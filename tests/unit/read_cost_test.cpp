@@ -180,6 +180,21 @@ TEST(ReadCostsOf, AHugeEmptyRegionAreToldAtOnce) {
   EXPECT_EQ(cost->worst_files, 1u);
 }
 
+// Every page of the last child needs the same 65 blocks: they count once.
+TEST(ReadCostsOf, DictionariesOverDictionariesAreTold) {
+  Bytes content = make_content(Pattern::kRandom, 1024 * kPage, 12);
+  ColdChain chain;
+  for (const std::uint32_t block : {65536u, 4u << 20, 4u << 20}) {
+    chain.add(sample_of(block, content), DeltaForm::kDictionary);
+    for (std::size_t page = 0; page < 1024; ++page) content[page * kPage + 77] ^= std::byte{0x5A};
+    Random(block + content.size()).fill(std::span(content).first(64));
+  }
+  const auto readers = chain.open();
+  const auto cost = read_cost(*readers.back(), 0);
+  ASSERT_OK(cost);
+  EXPECT_EQ(cost->worst_files, 3u);
+}
+
 TEST(ReadCostsOf, ADamagedParentAreItsError) {
   const Bytes content = make_content(Pattern::kMixed, 64 * kPage, 5);
   Bytes base = make_file(sample_of(65536, content));

@@ -71,7 +71,7 @@ _vmsnap() {
     info) options='--tree --parent --output= --help' ;;
     check) options='--repair --parent --output= -j -q --help' ;;
     compare) options='--region --parent -j -p -q --help' ;;
-    map) options='--region --parent --output= --help' ;;
+    map) options='--region --output= --help' ;;
     flatten) options='--parent -o -j -p -q --help' ;;
     rebase) options='-B --parent -o -j -p -q --help' ;;
     help) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_commands" -- "$current") && return ;;

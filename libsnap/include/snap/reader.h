@@ -95,6 +95,10 @@ struct ParentInfo {
 };
 Result<ParentInfo> read_parent_info(RandomSource& source);
 
+/// What the front of the file alone says of the parent: also where its end is damaged or missing. `depth`, where not null: how deep
+/// the chain is, as the header says.
+Result<std::optional<ParentRef>> read_parent_ref(RandomSource& source, unsigned* depth);
+
 /// Whether the bytes look like a vmsnap file: at least 8 are needed.
 bool looks_like_snapshot(std::span<const std::byte> first_bytes);
 

@@ -179,5 +179,4 @@ Result<void> Checker::check_filling(std::uint64_t close_offset) {
   }
   return {};
 }
-
 }  // namespace snap

@@ -31,7 +31,12 @@ Result<Digest> Checker::absent_digest(unsigned height, std::uint64_t number) {
   if (digest) return digest;
   report_.content_compared = false;
   if (ends_check(digest.error()) || digest.error().code == Code::kLimit) return digest.error();
-  damage(DamageKind::kParent, digest.error(), false);
+  // A region's end may be derived twice.
+  const Error& error = digest.error();
+  const bool told = std::any_of(report_.damages.begin(), report_.damages.end(), [&](const Damage& each) {
+    return each.kind == DamageKind::kParent && each.error.ancestor == error.ancestor && each.error.file_offset == error.file_offset;
+  });
+  if (!told) damage(DamageKind::kParent, error, false);
   return Digest{};
 }
 

@@ -49,6 +49,29 @@ Result<ParentInfo> read_parent_info(RandomSource& source) {
   return info;
 }
 
+Result<std::optional<ParentRef>> read_parent_ref(RandomSource& source, unsigned* depth) {
+  Bytes bytes(kHeaderStart);
+  SNAP_TRY(read_exact(source, 0, bytes, "the file ends inside its header"));
+  SNAP_TRY_ASSIGN(length, header_length(bytes));
+  bytes.resize(length);
+  SNAP_TRY(read_exact(source, 0, bytes, "the file ends inside its header"));
+  SNAP_TRY_ASSIGN(header, parse_header(bytes));
+  if (depth != nullptr) *depth = header.parent_depth;
+  if (!header.has_parent()) return std::optional<ParentRef>();
+
+  bytes.resize(sizeof(wire::RecordHead));
+  SNAP_TRY(read_exact(source, length, bytes, "the file ends before it names its parent"));
+  SNAP_TRY_ASSIGN(record, parse_head(bytes, length));
+  if (record.type != wire::kParent || record.prior != header.check || record.body_bytes > sizeof(wire::ParentBody) + format::kMaxHintBytes) {
+    return corrupt(length, "a file with a parent that does not begin by naming it", record.type);
+  }
+  bytes.resize(record.body_bytes);
+  SNAP_TRY(read_exact(source, record.body_offset(), bytes, "the file ends before it names its parent"));
+  SNAP_TRY(verify_body(record, bytes));
+  SNAP_TRY_ASSIGN(parent, parse_parent(bytes, length));
+  return std::optional(std::move(parent));
+}
+
 Result<std::vector<std::byte>> read_state(Reader& reader, std::string_view name, std::uint64_t limit) {
   const auto region = reader.find(RegionKind::kState, name);
   if (!region) return fail(Code::kNotFound, "no such state");

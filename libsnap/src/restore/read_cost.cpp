@@ -53,16 +53,15 @@ class RecordSet {
   Result<void> add(unsigned file, const RecordRef& record) {
     if (last_[file] == record.offset) return {};
     last_[file] = record.offset;
-    if (items_.size() == ReadTask::kAllowance) return fail(Code::kLimit, "a block that needs too many blocks of its chain");
     items_.push_back({file, record.offset, record.record_bytes});
-    return {};
+    return items_.size() < 2 * std::size_t{ReadTask::kAllowance} ? Result<void>() : settle();
   }
   Result<void> add(const RecordSet& others) {
     for (const Item& item : others.items_) SNAP_TRY(add(item.file, {item.offset, item.bytes, 0}));
     return {};
   }
-  Cost cost() {
-    settle();
+  Result<Cost> cost() {
+    SNAP_TRY(settle());
     Cost cost;
     for (std::size_t i = 0; i < items_.size(); ++i) {
       cost.files += i == 0 || items_[i].file != items_[i - 1].file ? 1 : 0;
@@ -70,10 +69,14 @@ class RecordSet {
     }
     return cost;
   }
-  void settle() {
+  /// Each once; as many as a reader may refuse are refused, which a list that is not settled does not tell.
+  Result<void> settle() {
     std::sort(items_.begin(), items_.end());
     items_.erase(std::unique(items_.begin(), items_.end()), items_.end());
+    if (items_.size() > ReadTask::kAllowance) return fail(Code::kLimit, "a block that needs too many blocks of its chain");
+    return {};
   }
+  std::size_t size() const { return items_.size(); }
 
  private:
   struct Item {
@@ -209,7 +212,7 @@ class CostWalk {
     sum_.worst_bytes = std::max(sum_.worst_bytes, each.bytes);
   }
 
-  Result<void> step() { return ++steps_ > kMostSteps ? kEntangled : Result<void>(); }
+  Result<void> step(std::uint64_t count = 1) { return (steps_ += count) > kMostSteps ? kEntangled : Result<void>(); }
 
   /// `before`: what the files above cost these pages.
   Result<void> walk(PageRun run, const Cost& before) {
@@ -328,17 +331,22 @@ class CostWalk {
   Result<void> add_dictionary(unsigned file, std::size_t region, std::uint64_t block, const PageMap& map, RecordSet& records) {
     if (!map.over_parent) return {};
     for (const Dictionary& known : dictionaries_) {
-      if (known.file == file && known.record == map.record.offset) return records.add(known.records);
+      if (known.file == file && known.record == map.record.offset) return add(known.records, records);
     }
     Dictionary found{file, map.record.offset, {}};
     const std::uint64_t first = block * maps_.file(file).image->header().block_pages();
     for (const std::uint64_t page : map.named) SNAP_TRY(add_below(file, region, page, found.records));
     for (std::uint64_t page = 0; page < map.kinds.size(); ++page) SNAP_TRY(add_below(file, region, first + page, found.records));
-    found.records.settle();
-    SNAP_TRY(records.add(found.records));
+    SNAP_TRY(found.records.settle());
+    SNAP_TRY(add(found.records, records));
     dictionaries_.push_back(std::move(found));
     if (dictionaries_.size() > kDictionaries) dictionaries_.pop_front();
     return {};
+  }
+
+  Result<void> add(const RecordSet& from, RecordSet& records) {
+    SNAP_TRY(step(from.size()));
+    return records.add(from);
   }
 
   static Error at(unsigned file, Error error) {

@@ -38,7 +38,7 @@ stage_asan() {
 }
 stage_tsan() {
   build tsan "${quick_build[@]}" -- snap_unit snap_io_faults && "${fixed[@]}" ctest --preset tsan -j "$jobs" \
-    -R 'Threads|Restore|Writer|Cache|Stream|LegacyFixture|^Reader\.'
+    -R 'Threads|SharedParent|Restore|Writer|Cache|Stream|LegacyFixture|^Reader\.'
 }
 
 mkdir -p build

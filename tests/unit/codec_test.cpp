@@ -2,6 +2,7 @@
 #include "codec/codec.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <zstd.h>
 
 #include "codec/checksum.h"
@@ -137,6 +138,23 @@ TEST(Digests, OfZerosAreThoseOfZeroPages) {
     const Digest pair[2] = {zero_digest(height - 1), zero_digest(height - 1)};
     EXPECT_EQ(zero_digest(height), digest_of(std::as_bytes(std::span(pair))));
     EXPECT_EQ(region_tree_digest(zero_digest(height), height), zero_digest(40));
+  }
+}
+
+// The page's end is the last byte that may be read.
+TEST(Digests, ReadNothingPastThePages) {
+  for (std::size_t count = 1; count <= 20; ++count) {
+    const std::size_t bytes = (count + 1) * kPageBytes;
+    void* const mapped = ::mmap(nullptr, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    auto* const end = static_cast<std::byte*>(mapped) + bytes;
+    ASSERT_EQ(::mprotect(end, bytes, PROT_NONE), 0);
+    std::vector<const std::byte*> pages;  // the last one first
+    for (std::size_t i = 1; i <= count; ++i) pages.push_back(end - i * kPageBytes);
+    std::vector<Digest> digests(count);
+    page_digests(pages, digests.data());
+    for (const Digest& digest : digests) EXPECT_EQ(digest, zero_digest(0));
+    ::munmap(mapped, 2 * bytes);
   }
 }
 

@@ -151,8 +151,6 @@ Json report_json(const std::string& file, const CheckReport& report, const Chain
   return json;
 }
 
-std::string plural(std::uint64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
-
 std::string summary(const CheckReport& report, bool repaired) {
   const char* status = status_name(status_of(report), repaired);
   if (report.clean())

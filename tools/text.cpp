@@ -59,6 +59,8 @@ Placement clip(const Placement& placement, std::uint64_t offset, std::uint64_t l
   return {placement.guest_address + (begin - placement.offset), begin, end - begin};
 }
 
+std::string plural(std::uint64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
 std::string guest_ranges(const RegionInfo& region, std::uint64_t offset, std::uint64_t length) {
   std::string out;
   for (const Placement& placement : region.placements) {

@@ -19,6 +19,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text);
 std::string printable(std::string_view text);
 /// 0.138 -> "13.8 %".
 std::string percent(double share);
+/// "1 block", "2 blocks".
+std::string plural(std::uint64_t count, const char* noun);
 /// Where the guest sees bytes [offset, offset + length) of a region: " (guest 0x100000-0x10ffff)"; empty where that is not known.
 std::string guest_ranges(const RegionInfo& region, std::uint64_t offset, std::uint64_t length);
 /// The part of a placement within [offset, offset + length) of its region; its length is 0 where there is none.

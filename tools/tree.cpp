@@ -142,8 +142,6 @@ class Directory {
 
 bool is_orphan(const Member& member) { return member.parent == kNone && member.info.parent.has_value(); }
 
-std::string plural(std::uint64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
-
 // Depth falls from child to parent and is at most 64, so this goes no deeper.
 void add_text(const Directory& all, std::size_t at, const std::string& lead, const std::string& below, std::string& text) {
   const Member& member = all.members()[at];

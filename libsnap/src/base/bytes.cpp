@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/bytes.h"
 
+#include "format/limits.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -47,6 +49,10 @@ bool is_zero(std::span<const std::byte> bytes) {
   if (avx2) return is_zero_avx2(bytes.data(), bytes.size());
 #endif
   return is_zero_portable(bytes.data(), bytes.size());
+}
+
+void xor_page(std::byte* page, const std::byte* other) {
+  for (std::size_t at = 0; at < format::kPageBytes; ++at) page[at] ^= other[at];
 }
 
 }  // namespace snap

@@ -60,7 +60,9 @@ inline void append(Bytes& to, std::span<const std::byte> bytes) {
 
 constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t by) { return value / by + (value % by != 0); }
 
-/// A page of zeros to compare with.
 bool is_zero(std::span<const std::byte> bytes);
+
+/// `page` becomes page XOR `other`; both of 4096 bytes.
+void xor_page(std::byte* page, const std::byte* other);
 
 }  // namespace snap

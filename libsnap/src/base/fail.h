@@ -23,9 +23,12 @@ inline Error io_error(const char* what, std::uint64_t offset = 0, int error = er
   return Error{error == ENOMEM ? Code::kNoMemory : Code::kIo, static_cast<std::int16_t>(error), 0, offset, what, 0};
 }
 
+/// Whether an error is some file's, rather than the process's or the caller's wish.
+inline bool is_of_a_file(const Error& error) { return error.code != Code::kNoMemory && error.code != Code::kCancelled; }
+
 /// An error of the parent, as its child tells it.
 inline Error of_parent(Error error) {
-  if (error.code != Code::kNoMemory && error.code != Code::kCancelled) ++error.ancestor;
+  if (is_of_a_file(error)) ++error.ancestor;
   return error;
 }
 

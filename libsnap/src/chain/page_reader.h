@@ -36,7 +36,8 @@ class PageReader {
   virtual Result<void> read_into(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) = 0;
   /// As Reader::extent(), up to `end` at most, and shorter where a file of the chain changes: each is asked once.
   virtual Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) = 0;
-  /// Whether the bytes lie in place, SPEC 12: no file of the chain but the last has copies among their pages.
+  /// Whether the bytes lie in place, SPEC 12: no file of the chain but the last has copies among their pages, or dictionaries that
+  /// name pages in their blocks.
   virtual Result<bool> in_place(std::size_t region, std::uint64_t offset, std::uint64_t bytes) = 0;
 };
 

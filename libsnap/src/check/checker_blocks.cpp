@@ -158,21 +158,17 @@ Result<void> Checker::check_filling(std::uint64_t close_offset) {
     SNAP_TRY(read_exact(source_, ref.offset, bytes, "the file became shorter"));
     SNAP_TRY_ASSIGN(record, parse_head(bytes, ref.offset));
     SNAP_TRY_ASSIGN(view, parse_block(record, std::span(bytes).subspan(sizeof(wire::RecordHead)), header_));
-    Bytes payload(view.payload_bytes());
-    Bytes dictionary;
-    if (view.over_parent()) {
-      dictionary.resize(view.dictionary_bytes());
-      const auto named = named_pages(view);
-      if (!link_) return {};
-      if (const auto read = link_->read_dictionary(block.region, block.page << header_.block_log2, named, {}, dictionary, {}); !read) {
-        return ends_check(read.error()) ? read : Result<void>();  // else it was told when the block was decoded
-      }
-    }
-    Decompressor decompressor;
-    std::size_t raw = 0;
-    for (std::uint32_t i = 0; i < source.page % header_.block_pages(); ++i) raw += BlockView::is_stored(view.kind(i));
-    if (!decompressor.decompress(view.codec(), view.payload(), payload, dictionary) || (raw + 1) * kPageBytes > payload.size()) return {};
-    page.assign(payload.begin() + static_cast<std::ptrdiff_t>(raw * kPageBytes), payload.begin() + static_cast<std::ptrdiff_t>((raw + 1) * kPageBytes));
+    if (view.over_parent() && !link_) return {};
+    Bytes decoded(std::size_t{view.pages()} * kPageBytes);
+    Scratch scratch;
+    std::vector<PendingCopy> others;
+    auto read = view.over_parent() ? link_->read(block.region, block.page << header_.block_log2, decoded, {}) : Result<void>();
+    if (read) read = decode_block(record, view, header_, decoded, target_of(view), scratch, others, link_ ? &*link_ : nullptr);
+    if (!read) return ends_check(read.error()) ? read : Result<void>();  // else it was told when the block was decoded
+    const std::uint64_t in_block = source.page % header_.block_pages();
+    if (in_block >= view.pages()) return {};
+    const auto at = decoded.begin() + static_cast<std::ptrdiff_t>(in_block * kPageBytes);
+    page.assign(at, at + static_cast<std::ptrdiff_t>(kPageBytes));
   }
   if (!page.empty() && !is_zero(std::span(page).subspan(used))) {
     damage(DamageKind::kContent, corrupt(open_->last->record.offset, "bytes past a region's end are not zero", open_->last->block.page), true);

@@ -9,6 +9,7 @@
 #include "chain/parent_link.h"
 #include "codec/checksum.h"
 #include "read/delta_block.h"
+#include "read/image_reader.h"
 #include "read/opened.h"
 #include "read/range_digest.h"
 
@@ -27,26 +28,14 @@ struct PageSpan {
   std::span<std::byte> out;
 };
 
-class ChildReader final : public Reader, public OpenedImage, public PageReader {
+class ChildReader final : public ImageReader, public OpenedImage, public PageReader {
  public:
   ChildReader(std::unique_ptr<Image> image, Reader& parent, std::size_t cache_bytes)
-      : image_(std::move(image)), link_(parent), cache_(cache_bytes, image_->header().block_bytes()) {
-    for (const CatalogRegion& region : image_->catalog().regions) {
-      infos_.push_back(region.info);
-      link_.add_region(region.info, region.announced_size);
-    }
+      : ImageReader(std::move(image)), link_(parent), cache_(cache_bytes, image_->header().block_bytes()) {
+    for (const CatalogRegion& region : image_->catalog().regions) link_.add_region(region.info, region.announced_size);
   }
 
-  std::span<const RegionInfo> regions() const override { return infos_; }
-  RegionStats region_stats(std::size_t region) const override { return {image_->catalog().regions[region].close.block_records}; }
-  Digest region_digest(std::size_t region) const override { return image_->catalog().regions[region].close.digest; }
-  const Metadata& metadata() const override { return image_->catalog().metadata; }
-  const Digest& digest() const override { return image_->catalog().digest; }
-  std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
-  std::uint64_t file_bytes() const override { return image_->file_bytes(); }
-  const std::optional<ParentRef>& parent_ref() const override { return image_->catalog().parent; }
   Reader* parent() const override { return &link_.reader(); }
-  unsigned depth() const override { return image_->header().parent_depth; }
   Image& image() override { return *image_; }
   const ParentLink* link() const override { return &link_; }
 
@@ -134,14 +123,6 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
   }
 
  private:
-  static std::uint64_t key(std::size_t region, std::uint64_t block) { return std::uint64_t{region} << 48 | block; }
-
-  Result<void> in_region(std::size_t region, std::uint64_t offset, std::uint64_t bytes) const {
-    if (region >= infos_.size()) return invalid("no such region", region);
-    if (offset > infos_[region].size || bytes > infos_[region].size - offset) return invalid("a read past the end of its region", offset);
-    return {};
-  }
-
   // Bytes inside one block that has a record. Pages that are read in part go by way of a page of our own.
   Result<void> read_block(std::size_t region, std::uint64_t offset, std::span<std::byte> out, const ReadTask& task) {
     std::uint32_t allowance = ReadTask::kAllowance;
@@ -295,9 +276,7 @@ class ChildReader final : public Reader, public OpenedImage, public PageReader {
     Bytes bytes;
   };
 
-  std::unique_ptr<Image> image_;
   ParentLink link_;
-  std::vector<RegionInfo> infos_;
   SharedCache<DeltaBlock> cache_;
 };
 

@@ -110,17 +110,6 @@ std::vector<std::uint64_t> named_pages(const BlockView& view) {
   return numbers;
 }
 
-void xor_page(std::byte* page, const std::byte* other) {
-  for (std::size_t at = 0; at < kPageBytes; at += sizeof(std::uint64_t)) {
-    std::uint64_t a;
-    std::uint64_t b;
-    std::memcpy(&a, page + at, sizeof a);
-    std::memcpy(&b, other + at, sizeof b);
-    a ^= b;
-    std::memcpy(page + at, &a, sizeof a);
-  }
-}
-
 Result<void> decode_block(const Record& record, const BlockView& view, const Header& header, std::span<std::byte> out, Target target,
                           Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link, const ReadTask& task) {
   SNAP_TRY(decode_stored(record, view, header, out, target, scratch, link, task));

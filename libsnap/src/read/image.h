@@ -61,6 +61,8 @@ enum class Target {
   kParent,  ///< the parent's pages at this place: a must for blocks that need the parent
 };
 
+inline Target target_of(const BlockView& view) { return view.needs_parent() ? Target::kParent : Target::kAnything; }
+
 /// Decodes a block's stored pages and its copies of its own pages into `out`, view.pages() * 4096 bytes. Copies of other blocks'
 /// pages and of the parent's are appended to `pending` and their bytes left alone. `link` gives the pages that a dictionary names;
 /// `task` says what they may cost.
@@ -68,8 +70,6 @@ Result<void> decode_block(const Record& record, const BlockView& view, const Hea
                           Scratch& scratch, std::vector<PendingCopy>& pending, const ParentLink* link = nullptr, const ReadTask& task = {});
 /// The numbers of the pages that a block's dictionary names.
 std::vector<std::uint64_t> named_pages(const BlockView& view);
-/// `page` becomes page XOR `other`; both of 4096 bytes.
-void xor_page(std::byte* page, const std::byte* other);
 
 /// The bytes of a region's last page past the region's size are zero: the bytes of a block, whose place in the region `offset`
 /// is, are looked at where they hold that page. `at`: the record to blame.

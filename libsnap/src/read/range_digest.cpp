@@ -14,13 +14,13 @@ Result<Digest> RangeDigest::of(unsigned height, std::uint64_t number) const {
   if (height < block_height) return of_pages(height, number);
 
   const unsigned above = height - block_height;
-  const std::uint64_t first = number << above;
-  SNAP_TRY_ASSIGN(present, image_.next_present(region_, first));
-  if (present >= image_.blocks(region_) || (present - first) >> above != 0) return absent_ ? absent_(height, number) : zero_digest(height);
   if (above % format::kNodeLog2 == 0) {
     SNAP_TRY_ASSIGN(entry, image_.find_at(region_, above / format::kNodeLog2, number));
     if (entry) return entry->digest;
   }
+  const std::uint64_t first = number << above;
+  SNAP_TRY_ASSIGN(present, image_.next_present(region_, first));
+  if (present >= image_.blocks(region_) || (present - first) >> above != 0) return absent_ ? absent_(height, number) : zero_digest(height);
   SNAP_TRY_ASSIGN(left, of(height - 1, 2 * number));
   SNAP_TRY_ASSIGN(right, of(height - 1, 2 * number + 1));
   Digest halves[2] = {left, right};

@@ -11,6 +11,7 @@
 #include "read/cached_block.h"
 #include "read/child_reader.h"
 #include "read/image.h"
+#include "read/image_reader.h"
 #include "read/opened.h"
 #include "read/range_digest.h"
 
@@ -29,20 +30,11 @@ struct Piece {
   ReadTask task{};
 };
 
-class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
+class ReaderImpl final : public ImageReader, public OpenedImage, public PageReader {
  public:
   ReaderImpl(std::unique_ptr<Image> image, std::size_t cache_bytes)
-      : image_(std::move(image)), memory_(image_->header().block_bytes()), cache_(cache_bytes, image_->header().block_bytes()) {
-    for (const CatalogRegion& region : image_->catalog().regions) infos_.push_back(region.info);
-  }
+      : ImageReader(std::move(image)), memory_(image_->header().block_bytes()), cache_(cache_bytes, image_->header().block_bytes()) {}
 
-  std::span<const RegionInfo> regions() const override { return infos_; }
-  RegionStats region_stats(std::size_t region) const override { return {image_->catalog().regions[region].close.block_records}; }
-  Digest region_digest(std::size_t region) const override { return image_->catalog().regions[region].close.digest; }
-  const Metadata& metadata() const override { return image_->catalog().metadata; }
-  const Digest& digest() const override { return image_->catalog().digest; }
-  std::uint32_t block_bytes() const override { return image_->header().block_bytes(); }
-  std::uint64_t file_bytes() const override { return image_->file_bytes(); }
   Image& image() override { return *image_; }
   Result<void> read_source(CopyRef source, std::span<std::byte> to, const ReadTask&) override { return CopySource(*this).copy(source.page, to); }
 
@@ -115,14 +107,6 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
   using Claim = SharedCache<CachedBlock>::Claim;
   static constexpr std::size_t kBatchBlocks = 64;
   static constexpr std::size_t kBatchBytes = 8u << 20;
-
-  static std::uint64_t key(std::size_t region, std::uint64_t block) { return std::uint64_t{region} << 48 | block; }
-
-  Result<void> in_region(std::size_t region, std::uint64_t offset, std::uint64_t bytes) const {
-    if (region >= infos_.size()) return invalid("no such region", region);
-    if (offset > infos_[region].size || bytes > infos_[region].size - offset) return invalid("a read past the end of its region", offset);
-    return {};
-  }
 
   std::size_t batch_blocks() const { return std::clamp<std::size_t>(kBatchBytes / image_->header().block_bytes(), 1, kBatchBlocks); }
 
@@ -308,8 +292,6 @@ class ReaderImpl final : public Reader, public OpenedImage, public PageReader {
     return deliver(claim, piece, record, view, *lease);
   }
 
-  std::unique_ptr<Image> image_;
-  std::vector<RegionInfo> infos_;
   BlockMemory memory_;
   SharedCache<CachedBlock> cache_;
 };

@@ -162,7 +162,7 @@ class StreamReader {
     std::uint32_t allowance = ReadTask::kAllowance;
     const ReadTask task{.allowance = &allowance};
     if (view.needs_parent()) SNAP_TRY(link_->read(record.region, first_page * kPageBytes, block_, task));
-    SNAP_TRY(decode_block(record, view, header_, block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, pending, link(), task));
+    SNAP_TRY(decode_block(record, view, header_, block_, target_of(view), scratch_, pending, link(), task));
     SNAP_TRY(resolve(record, pending, task));
     if (known != kUnknownSize) SNAP_TRY(verify_filling(block_, first_page * kPageBytes, known, record.offset));
     next_block_ = record.number + 1;
@@ -230,7 +230,7 @@ class StreamReader {
     source_block_.resize(std::size_t{view.pages()} * kPageBytes);
     std::vector<PendingCopy> ignored;
     if (view.needs_parent()) SNAP_TRY(link_->read(block.region, kept->record.number << header_.block_log2, source_block_, task));
-    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, view.needs_parent() ? Target::kParent : Target::kAnything, scratch_, ignored, link(), task));
+    SNAP_TRY(decode_block(kept->record, view, header_, source_block_, target_of(view), scratch_, ignored, link(), task));
     for (const PendingCopy& copy : pending) {
       const std::uint64_t page = copy.source.page.page % header_.block_pages();
       if (page >= view.pages() || view.kind(static_cast<std::uint32_t>(page)) != wire::kRaw) {

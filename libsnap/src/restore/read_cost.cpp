@@ -116,7 +116,7 @@ class PageMaps {
     auto map = find(file, region, block, in_order);
     if (map) return map;
     Error error = map.error();
-    if (error.code != Code::kNoMemory && error.code != Code::kCancelled) error.ancestor = static_cast<std::uint16_t>(file);
+    if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(file);
     return error;
   }
 
@@ -350,7 +350,7 @@ class CostWalk {
   }
 
   static Error at(unsigned file, Error error) {
-    if (error.code != Code::kNoMemory && error.code != Code::kCancelled) error.ancestor = static_cast<std::uint16_t>(file);
+    if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(file);
     return error;
   }
 

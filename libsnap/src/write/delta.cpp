@@ -51,8 +51,4 @@ bool prefers_xor(const std::byte* page, const std::byte* parent) {
   return equal >= zero + kLeastGain;
 }
 
-void xor_with(std::byte* page, const std::byte* parent) {
-  for (std::size_t at = 0; at < kPageBytes; ++at) page[at] ^= parent[at];
-}
-
 }  // namespace snap

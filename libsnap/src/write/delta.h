@@ -25,7 +25,4 @@ bool prefers_xor(const std::byte* page, const std::byte* parent);
 std::vector<std::uint64_t> pages_in_common(const SampleTable& pieces, std::span<const std::byte> bytes, std::uint16_t parent_region,
                                            std::uint64_t first, std::uint64_t count);
 
-/// `page` becomes page XOR `parent`.
-void xor_with(std::byte* page, const std::byte* parent);
-
 }  // namespace snap

@@ -405,7 +405,7 @@ Result<Job::OverParent> Job::compress_over_named(std::size_t index, std::span<co
 void Job::xor_payload(std::size_t index, std::span<std::byte> payload) {
   for (std::size_t page = first_page_of(index), at = 0; page < first_page_of(index) + pages_in(index); ++page) {
     if (!BlockView::is_stored(kinds_[page])) continue;
-    if (kinds_[page] == wire::kXor) xor_with(payload.data() + at, parent_page(page));
+    if (kinds_[page] == wire::kXor) xor_page(payload.data() + at, parent_page(page));
     at += kPageBytes;
   }
 }

@@ -24,7 +24,7 @@ namespace {
 
 Format format_option(const char* option, const std::string& name) {
   if (const auto format = format_from_name(name)) return *format;
-  fail_usage(fmt::format("{} {}: no such format; there are vmsnap, raw, qcow2, vmstate", option, name));
+  fail_usage(fmt::format("{} {}: no such format; there are vmsnap, raw, qcow2, vmstate, qemu, mapped-ram, libvirt, xen, elf", option, name));
 }
 
 /// Options that say something about a format other than those at hand are a mistake, not to be passed over.
@@ -41,6 +41,7 @@ void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   if (args.all && (from != Format::kQcow2 || to != Format::kVmsnap)) fail_usage("--all makes snapshots of those in a qcow2 image" + is);
   if (args.all && !args.snapshot.empty()) fail_usage("--all and -l exclude each other");
   if (to == Format::kQcow2) fail_usage("-O qcow2: vmsnap reads qcow2 images but does not write them");
+  if (!args.machine.empty() && to != Format::kVmsnap) fail_usage("--machine goes with -O vmsnap");
 }
 
 Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
@@ -70,6 +71,18 @@ Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const Inge
   return {.in = input.size(), .out = *bytes};
 }
 
+Outcome to_qemu(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  Snapshot snapshot(input, options, tally);
+  for (const RegionInfo& info : snapshot.reader().regions()) {
+    if (info.kind == RegionKind::kMemory) tally.total += info.size;
+  }
+  const ExportOptions how{.threads = args.threads, .cancel = &cancel_flag(), .progress = &tally.done};
+  const auto done = export_qemu(snapshot.reader(), output.sink(), how);
+  if (!done && done.error().ancestor != 0) snapshot.fail(done.error());
+  if (!done) fail_between(done.error(), input, output);
+  return {.in = input.size(), .out = output.sink().taken_bytes()};
+}
+
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
   Snapshot snapshot(input, options, tally);
   const auto exported = export_vmstate(snapshot.reader(), output.sink(), &cancel_flag());
@@ -82,6 +95,23 @@ Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const Inges
   return {.in = input.size(), .out = exported->bytes, .status = differs ? kExitDiffers : kExitOk, .note = note};
 }
 
+using WriteFormat = Outcome (*)(Input&, Output&, const ConvertArgs&, const IngestOptions&, Tally&);
+
+WriteFormat writer_of(Format format) {
+  switch (format) {
+    case Format::kVmsnap:
+      return to_vmsnap;
+    case Format::kRaw:
+      return to_raw;
+    case Format::kVmstate:
+      return to_vmstate;
+    case Format::kQemu:
+      return to_qemu;
+    default:
+      fail_usage(fmt::format("-O {}: vmsnap does not write that", format_name(format)));
+  }
+}
+
 int convert(const ConvertArgs& args) {
   const Format to = format_option("-O", args.output_format);
   const auto from = args.input_format.empty() ? std::nullopt : std::optional(format_option("-f", args.input_format));
@@ -92,15 +122,15 @@ int convert(const ConvertArgs& args) {
   if (args.all) return convert_all(input, args);
   Output output(args.destination, input);
   IngestOptions options{
-      .snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .parents = args.parents, .destination = args.destination};
+      .snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .machine = args.machine, .parents = args.parents,
+      .destination = args.destination};
   if (!args.name.empty()) options.region_name = args.name;
 
   Tally tally;
   Outcome outcome;
   {
     const Progress progress(want_progress(args.progress, args.quiet), tally);
-    const auto run = to == Format::kVmsnap ? to_vmsnap : to == Format::kRaw ? to_raw : to_vmstate;
-    outcome = run(input, output, args, options, tally);
+    outcome = writer_of(to)(input, output, args, options, tally);
     output.commit();
   }
   if (!args.quiet) say(fmt::format("{}: {}", output.name(), summary_line(outcome.in, outcome.out, watch.seconds())));
@@ -113,8 +143,8 @@ int convert(const ConvertArgs& args) {
 
 Command add_convert(Options& options) {
   auto args = std::make_shared<ConvertArgs>();
-  options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate; detected where not given");
-  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate");
+  options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate, qemu, libvirt, xen, elf; detected where not given");
+  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu");
   options.text("-l", args->snapshot, "SNAPSHOT", "ID or name of the snapshot in a qcow2 image");
   options.flag("--all", args->all, "All snapshots of a qcow2 image, each a file in the directory DST; the first is the others' parent");
   options.text("-B", args->parent, "PARENT", "Write DST as a difference against this snapshot");
@@ -125,6 +155,7 @@ Command add_convert(Options& options) {
   options.flag("-q", args->quiet, "No progress, no summary");
   options.flag("--lossless", args->lossless, "Make sure that -O vmstate will give the VM state back byte for byte");
   options.text("--region", args->region, "NAME|all", "For a raw DST: another region than the main memory, or all of the memory");
+  options.text("--machine", args->machine, "TYPE", "The guest's machine type, which says where it sees its RAM: pc, q35, microvm, virt, with or without a version");
   options.text("--name", args->name, "REGION", "For a raw SRC: the name of its region; 'ram' by default");
   options.operand("SRC", args->source, "The input; - is stdin");
   options.operand("DST", args->destination, "The output; - is stdout. With --all a directory");

@@ -11,7 +11,7 @@ namespace snap::tool {
 
 struct ConvertArgs {
   std::string input_format, output_format = "vmsnap";
-  std::string snapshot, region, name, parent;
+  std::string snapshot, region, name, parent, machine;
   ParentPlaces parents;
   std::vector<std::string> writer_options;
   unsigned threads = 0;

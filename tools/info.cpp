@@ -178,7 +178,7 @@ void info_of_image(Input& input, bool as_json) {
 void info_of_stream(Input& input, bool as_json) {
   const std::uint64_t bytes = input.size();
   Json json{{"file", input.name()}, {"format", format_name(input.format())}, {"file_bytes", bytes}};
-  std::string what = "raw (no format is recognised)";
+  std::string what = input.format() == Format::kRaw ? "raw (no format is recognised)" : format_name(input.format());
   if (input.format() == Format::kVmstate) {
     const std::uint32_t version = version_at(input, 4, false);
     json["container_version"] = version;
@@ -198,8 +198,7 @@ int info(const std::string& file, const ParentPlaces& places, bool as_json) {
     case Format::kQcow2:
       info_of_image(input, as_json);
       break;
-    case Format::kVmstate:
-    case Format::kRaw:
+    default:
       info_of_stream(input, as_json);
       break;
   }

@@ -142,31 +142,78 @@ std::uint64_t expected_bytes(Input& input, const IngestOptions& options) {
   return 0;
 }
 
-Result<void> import_foreign(Input& input, Writer& writer, const IngestOptions& options, Tally& tally) {
-  const ImportOptions import{.snapshot = options.snapshot,
-                             .lossless = options.lossless,
-                             .cancel = &cancel_flag(),
-                             .progress = &tally.done,
-                             .threads = options.threads,
-                             .spool_dir_fd = temporary_directory()};
-  const bool as_stream = input.format() == Format::kRaw && !input.seekable();
-  if (!as_stream) tally.total = expected_bytes(input, options);
+/// Of an input in which pages can come again, after they were written.
+bool may_repeat(Format format) {
+  return format == Format::kQcow2 || format == Format::kQemu || format == Format::kMappedRam || format == Format::kLibvirt || format == Format::kXen;
+}
+
+/// Bytes of the input in order, whatever it is.
+class InputStream {
+ public:
+  explicit InputStream(Input& input) : input_(input) {
+    if (input.seekable()) range_ = range_stream(input.source(), 0, input.size());
+  }
+  ByteSource& source() { return range_ ? *range_ : static_cast<ByteSource&>(input_.stream()); }
+
+ private:
+  Input& input_;
+  std::unique_ptr<ByteSource> range_;
+};
+
+Result<Imported> no_corrections(Result<void> done) {
+  if (!done) return done.error();
+  return Imported();
+}
+
+ImportOptions import_options(const IngestOptions& options, Tally& tally) {
+  return {.snapshot = options.snapshot,
+          .lossless = options.lossless,
+          .cancel = &cancel_flag(),
+          .progress = &tally.done,
+          .threads = options.threads,
+          .spool_dir_fd = temporary_directory(),
+          .machine = options.machine};
+}
+
+Result<Imported> import_foreign(Input& input, Writer& writer, const IngestOptions& options, Tally& tally) {
+  const ImportOptions import = import_options(options, tally);
+  if (input.seekable()) tally.total = expected_bytes(input, options);
   switch (input.format()) {
     case Format::kQcow2:
       return import_qcow2(input.source(), writer, import);
     case Format::kVmstate:
-      return import_vmstate(input.source(), writer, import);
+      return no_corrections(import_vmstate(input.source(), writer, import));
+    case Format::kQemu:
+    case Format::kMappedRam: {
+      InputStream stream(input);
+      return import_qemu(stream.source(), writer, import);
+    }
     default:
-      break;
+      return no_corrections(input.seekable() ? import_raw(input.source(), options.region_name, writer, import)
+                                             : import_raw_stream(input.stream(), options.region_name, writer, import));
   }
-  return as_stream ? import_raw_stream(input.stream(), options.region_name, writer, import)
-                   : import_raw(input.source(), options.region_name, writer, import);
+}
+
+/// The second snapshot, made of the first one and of the pages that came late.
+Result<std::uint64_t> write_again(Corrections& corrections, Destination& destination, const WriterOptions& how, const IngestOptions& options,
+                                  Tally& tally) {
+  const auto first = destination.start_again();
+  auto reader = Reader::open(*first, {.parent = how.parent});
+  if (!reader) return reader.error();
+  auto writer = Writer::create(destination.sink(), how);
+  if (!writer) return writer.error();
+  tally.done = 0;
+  tally.total = 0;
+  for (const RegionInfo& info : (*reader)->regions()) tally.total += info.size;
+  if (const auto applied = corrections.apply(**reader, **writer, import_options(options, tally)); !applied) return applied.error();
+  return finish(**writer, nullptr);
 }
 
 }  // namespace
 
-Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
-  auto created = Writer::create(sink, how);
+Result<std::uint64_t> ingest(Input& input, Destination& destination, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
+  if (may_repeat(input.format())) destination.may_start_again();
+  auto created = Writer::create(destination.sink(), how);
   if (!created) return created.error();
   if (input.format() == Format::kVmsnap && input.seekable()) {
     OpenSnapshot opened(input, options.parents);
@@ -181,12 +228,14 @@ Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& 
     input.stream().count_in(tally.done);
     return copy_stream(input, options, writer);
   }
-  if (const auto imported = import_foreign(input, writer, options, tally); !imported) return imported.error();
-  return finish(writer, nullptr);
+  const auto imported = import_foreign(input, writer, options, tally);
+  if (!imported) return imported.error();
+  const auto taken = finish(writer, nullptr);
+  return taken && *imported ? write_again(**imported, destination, how, options, tally) : taken;
 }
 
 Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptions& how, const IngestOptions& options, Tally& tally) {
-  const auto taken = ingest(input, output.sink(), how, options, tally);
+  const auto taken = ingest(input, output, how, options, tally);
   if (!taken && parent != nullptr && taken.error().ancestor != 0) parent->fail(taken.error());
   if (!taken) fail_between(taken.error(), input, output);
   return {.in = *taken, .out = output.sink().taken_bytes()};
@@ -210,16 +259,14 @@ void Snapshot::fail(const Error& error) {
 }
 
 void Snapshot::make_temporary(Input& input, const IngestOptions& options, Tally& tally) {
-  temporary_ = open_temporary();
-  GuardedSink sink(temporary_.get());
   const WriterOptions how{
       .codec = Codec::kLz4, .dedup = false, .threads = options.threads, .spool_dir_fd = temporary_directory()};
-  if (const auto done = ingest(input, sink, how, options, tally); !done) {
+  if (const auto done = ingest(input, temporary_, how, options, tally); !done) {
     if (done.error().code == Code::kIo && !input.failed()) tool::fail("temporary file", done.error());
     input.fail(done.error());
   }
   tally.done = 0;
-  source_ = std::make_unique<GuardedSource>(file_source(temporary_.get()));
+  source_ = std::make_unique<GuardedSource>(file_source(temporary_.fd()));
 }
 
 }  // namespace snap::tool

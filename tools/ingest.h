@@ -18,12 +18,13 @@ struct IngestOptions {
   std::string region_name = "ram";  ///< of raw memory
   bool lossless = false;
   unsigned threads = 1;
+  std::string machine{};  ///< the guest's machine type; empty: as the input says
   ParentPlaces parents{};     ///< for a snapshot that is a difference
   std::string destination{};  ///< must be none of its parents; empty where that was looked at
 };
 
 /// Makes a snapshot of all that `input` holds; answers how many bytes that is.
-Result<std::uint64_t> ingest(Input& input, ByteSink& sink, const WriterOptions& how, const IngestOptions& options, Tally& tally);
+Result<std::uint64_t> ingest(Input& input, Destination& destination, const WriterOptions& how, const IngestOptions& options, Tally& tally);
 
 /// What a command did, for its summary and its exit status.
 struct Outcome {
@@ -49,7 +50,7 @@ class Snapshot {
 
   Input& input_;
   std::unique_ptr<OpenSnapshot> opened_;
-  Fd temporary_;
+  TemporaryFile temporary_;
   std::unique_ptr<GuardedSource> source_;
   std::unique_ptr<Reader> reader_;
 };

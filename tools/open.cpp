@@ -51,6 +51,20 @@ Fd::~Fd() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+GuardedSink& TemporaryFile::sink() {
+  if (!sink_) {
+    file_ = open_temporary();
+    sink_.emplace(file_.get());
+  }
+  return *sink_;
+}
+
+std::unique_ptr<RandomSource> TemporaryFile::start_again() {
+  first_ = std::move(file_);
+  sink_.reset();
+  return file_source(first_.get());
+}
+
 Fd open_temporary() {
   const std::string directory = temporary_path();
   if (const int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); fd >= 0) return Fd(fd);
@@ -153,7 +167,8 @@ Output::Output(const std::string& path, const Input& input) : name_(path) {
   } else if (exists && !S_ISREG(status.st_mode)) {
     open_existing(path, input, status);
   } else {
-    file_ = must(AtomicFile::create(followed(path).c_str()), name_);
+    path_ = followed(path);
+    file_ = must(AtomicFile::create(path_.c_str()), name_);
     fd_ = file_->fd();
     seekable_ = true;
   }
@@ -171,8 +186,32 @@ void Output::open_existing(const std::string& path, const Input& input, const st
   seekable_ = S_ISBLK(status.st_mode);
 }
 
+void Output::may_start_again() {
+  if (!file_) draft_.emplace();
+}
+
+std::unique_ptr<RandomSource> Output::start_again() {
+  if (draft_) return draft_->start_again();
+  first_ = std::move(file_);
+  file_ = must(AtomicFile::create(path_.c_str()), name_);
+  fd_ = file_->fd();
+  sink_.emplace(fd_);
+  return file_source(first_->fd());
+}
+
+void Output::pass_draft_on() {
+  const auto source = file_source(draft_->fd());
+  const auto stream = range_stream(*source, 0, must(source->size(), "temporary file"));
+  std::vector<std::byte> buffer(kCopyBytes);
+  while (const std::size_t count = must(read_full(*stream, buffer), "temporary file")) {
+    must(sink_->write(std::span(buffer).first(count)), name_);
+  }
+  draft_.reset();
+}
+
 void Output::commit() {
   if (cancelled()) fail(name_, Error{.code = Code::kCancelled});
+  if (draft_) pass_draft_on();
   if (file_) {
     must(file_->commit(), name_);
   } else if (seekable_ && ::fsync(fd_) != 0) {

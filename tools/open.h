@@ -72,8 +72,32 @@ class Input {
   std::unique_ptr<GuardedStream> stream_;
 };
 
+/// What a snapshot is written into. Where pages come again in the input it is written a second time, out of the first (Corrections).
+class Destination {
+ public:
+  virtual ~Destination() = default;
+  virtual GuardedSink& sink() = 0;
+  /// Called before anything is written.
+  virtual void may_start_again() {}
+  /// What was written so far, to be read while sink() takes the second one, from its beginning.
+  virtual std::unique_ptr<RandomSource> start_again() = 0;
+};
+
+/// An unnamed file in $TMPDIR.
+class TemporaryFile final : public Destination {
+ public:
+  GuardedSink& sink() override;
+  std::unique_ptr<RandomSource> start_again() override;
+  int fd() const { return file_.get(); }
+
+ private:
+  Fd file_;
+  Fd first_;
+  std::optional<GuardedSink> sink_;
+};
+
 /// Refuses a terminal, a directory, and the device that `input` is.
-class Output {
+class Output final : public Destination {
  public:
   /// "-" is stdout; a pipe or device is written into; anything else is replaced when commit() is reached.
   Output(const std::string& path, const Input& input);
@@ -84,15 +108,22 @@ class Output {
   bool seekable() const { return seekable_; }
   /// Reads as zeros where nothing was written.
   bool fresh() const { return file_ != nullptr; }
-  GuardedSink& sink() { return sink_.value(); }
+  /// A pipe that may_start_again() gets nothing before commit().
+  GuardedSink& sink() override { return draft_ ? draft_->sink() : sink_.value(); }
+  void may_start_again() override;
+  std::unique_ptr<RandomSource> start_again() override;
   /// Nothing of an atomic output is seen before this.
   void commit();
 
  private:
   void open_existing(const std::string& path, const Input& input, const struct stat& status);
+  void pass_draft_on();
 
   std::string name_;
+  std::string path_;  // of file_, links followed
   std::unique_ptr<AtomicFile> file_;
+  std::unique_ptr<AtomicFile> first_;  // after start_again()
+  std::optional<TemporaryFile> draft_;  // for a pipe
   Fd opened_;
   int fd_ = -1;
   bool seekable_ = false;

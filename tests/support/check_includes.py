@@ -29,7 +29,7 @@ PUBLIC = {
     "reader.h": ["chain", "read", "write", "check", "restore", "vmm", "capi"],
     "writer.h": ["codec", "write", "vmm", "capi"],
     "check.h": ["check", "capi"],
-    "restore.h": ["read", "restore", "capi"],
+    "restore.h": ["read", "restore", "vmm", "capi"],
     "import.h": ["vmm", "capi"],
     "snap.h": ["capi"],
 }

@@ -18,7 +18,17 @@
 #pragma GCC visibility push(default)
 namespace snap {
 
-enum class Format { kVmsnap, kRaw, kQcow2, kVmstate };
+enum class Format {
+  kVmsnap,
+  kRaw,
+  kQcow2,
+  kVmstate,    ///< the bare VM state of QEMU 0.9 to 0.12 and kvm-userspace
+  kQemu,       ///< a migration stream of QEMU 0.13 or newer; in: a mapped-ram file as well
+  kMappedRam,  ///< out: a file as QEMU 9.0 and newer writes with the mapped-ram capability
+  kLibvirt,    ///< a save image of libvirt: header, XML, and a migration stream, compressed or not
+  kXen,        ///< a save file of xl
+  kElf,        ///< an ELF core of guest-physical memory
+};
 const char* format_name(Format format);
 std::optional<Format> format_from_name(std::string_view name);
 /// By the first bytes (512 suffice); raw where nothing else fits.
@@ -49,11 +59,25 @@ struct ImportOptions {
   unsigned threads = 1;
   /// A directory descriptor for spool files; -1: /var/tmp.
   int spool_dir_fd = -1;
+  /// Where the guest sees its RAM depends on its machine type. Empty: the one that the stream names.
+  std::string machine;
 };
 
-/// The VM state of a qcow2 image's internal snapshot (containers 1 to 3 of QEMU 0.9 … 0.12 and kvm-userspace) into a writer
-/// that has no region yet. finish() stays the caller's.
-Result<void> import_qcow2(RandomSource& image, Writer& writer, const ImportOptions& options);
+/// Pages that came again after their place in the snapshot had been written, as they do in a live save: the last one counts. The first
+/// snapshot is then read once more, to write a second one that is right. The pages stand in an unlinked spool file.
+class Corrections {
+ public:
+  virtual ~Corrections() = default;
+  /// `first` is what the corrected import made; `second` a writer that has no region yet, made with the same options. finish() stays the
+  /// caller's. `reads_failed`, where not null, is set when `first` was what could not be read.
+  virtual Result<void> apply(Reader& first, Writer& second, const ImportOptions& options, std::atomic<bool>* reads_failed = nullptr) = 0;
+};
+/// Null: the snapshot is right as it is.
+using Imported = std::unique_ptr<Corrections>;
+
+/// The VM state of a qcow2 image's internal snapshot (containers 1 to 3 of QEMU 0.9 … 0.12 and kvm-userspace, or today's migration
+/// stream) into a writer that has no region yet. finish() stays the caller's.
+Result<Imported> import_qcow2(RandomSource& image, Writer& writer, const ImportOptions& options);
 
 /// A bare VM state stream (as import_qcow2 finds it inside an image).
 Result<void> import_vmstate(RandomSource& stream, Writer& writer, const ImportOptions& options);
@@ -61,6 +85,26 @@ Result<void> import_vmstate(RandomSource& stream, Writer& writer, const ImportOp
 /// Raw guest memory as one region `name`. Holes of sparse files are not read.
 Result<void> import_raw(RandomSource& memory, std::string_view name, Writer& writer, const ImportOptions& options);
 Result<void> import_raw_stream(ByteSource& memory, std::string_view name, Writer& writer, const ImportOptions& options);
+
+/// A migration stream of QEMU 0.13 or newer (RAM version 4), whatever machine it is of: plain, live, with XBZRLE or compressed pages, or
+/// a mapped-ram file. Regions are the RAM blocks; what is not RAM becomes states. See docs/import-qemu.md.
+Result<Imported> import_qemu(ByteSource& stream, Writer& writer, const ImportOptions& options);
+
+struct ExportOptions {
+  unsigned threads = 1;  ///< worker threads; 0: all work in the caller's thread
+  const std::atomic<bool>* cancel = nullptr;
+  std::atomic<std::uint64_t>* progress = nullptr;  ///< counts bytes of memory dealt with
+};
+
+/// What a clone restore need not send: a region that QEMU has mapped privately from `base`, which is the snapshot itself or one of its
+/// parents. Only its pages that differ from the base's are in the stream.
+struct CloneOptions {
+  std::size_t region = 0;
+  Reader* base = nullptr;
+};
+
+/// A migration stream that QEMU loads, of a snapshot that import_qemu, import_libvirt or import_qcow2 made of one.
+Result<void> export_qemu(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone = std::nullopt);
 
 struct VmstateExport {
   bool digest_known = false;   ///< the import recorded a digest of the original stream

@@ -59,6 +59,10 @@ using ChangeVisitor = std::function<Result<void>(const ChangedRange& range)>;
 /// parent is not needed: see ReaderOptions::without_parent.
 Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisitor& visit);
 
+/// The same against `base`, which is the snapshot itself, its parent, or a parent further up: the pages that may differ, of the
+/// region's whole chain down to the base. kParentMismatch where the base is none of these. Needs the chain open.
+Result<void> visit_changes_since(Reader& reader, std::size_t region, Reader& base, const ChangeVisitor& visit);
+
 /// What reading one page takes where nothing is cached: the files of the chain that are read, and the bytes of the block records.
 /// (The index, which soon is in a cache, does not count.)
 struct ReadCost {

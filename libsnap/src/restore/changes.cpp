@@ -72,4 +72,59 @@ Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisit
   return ChangeWalk(image->image(), region, visit).run();
 }
 
+namespace {
+
+constexpr std::size_t kMostStretches = 1u << 20;  // before they are joined again
+
+/// Stretches of one file of a chain, by where they begin; later they are joined.
+using Stretches = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+void join(Stretches& stretches) {
+  std::sort(stretches.begin(), stretches.end());
+  std::size_t kept = 0;
+  for (const auto& [begin, end] : stretches) {
+    if (kept != 0 && begin <= stretches[kept - 1].second) {
+      stretches[kept - 1].second = std::max(stretches[kept - 1].second, end);
+    } else {
+      stretches[kept++] = {begin, end};
+    }
+  }
+  stretches.resize(kept);
+}
+
+}  // namespace
+
+Result<void> visit_changes_since(Reader& reader, std::size_t region, Reader& base, const ChangeVisitor& visit) {
+  if (region >= reader.regions().size()) return invalid("no such region", region);
+  const RegionInfo& info = reader.regions()[region];
+  Stretches stretches;
+  unsigned distance = 0;
+  for (Reader* file = &reader; file->digest() != base.digest(); file = file->parent(), ++distance) {
+    if (file->parent() == nullptr) return fail(Code::kParentMismatch, "the base is none of the snapshot's parents");
+    // A file of the chain that lacks the region has nothing to add: what is below it is not seen through it.
+    const auto at = file->find(info.kind, info.name);
+    const auto below = file->parent()->find(info.kind, info.name);
+    // Where the sizes differ, what only one of them has counts as changed.
+    const std::uint64_t size = at ? file->regions()[*at].size : 0;
+    const std::uint64_t other = below ? file->parent()->regions()[*below].size : 0;
+    if (size != other) stretches.emplace_back(std::min(size, other) / kPageBytes * kPageBytes, std::max(size, other));
+    if (!at) continue;
+    const auto note = [&](const ChangedRange& range) -> Result<void> {
+      stretches.emplace_back(range.offset, range.offset + range.length);
+      if (stretches.size() % kMostStretches == 0) join(stretches);
+      return {};
+    };
+    if (auto visited = visit_changes(*file, *at, note); !visited) {
+      Error error = visited.error();
+      if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(distance);
+      return error;
+    }
+  }
+  join(stretches);
+  for (const auto& [begin, end] : stretches) {
+    if (begin < info.size) SNAP_TRY(visit({begin, std::min(end, info.size) - begin, false}));
+  }
+  return {};
+}
+
 }  // namespace snap

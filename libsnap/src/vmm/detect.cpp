@@ -15,12 +15,30 @@ struct KnownFormat {
   std::string_view magic;
 };
 constexpr std::size_t kHeaderBytes = 64;  // of a snapshot, where it names no features
-constexpr std::array<KnownFormat, 4> kFormats = {{
+constexpr std::array<KnownFormat, 9> kFormats = {{
     {Format::kVmsnap, "vmsnap", std::string_view("\x89VMS\r\n\x1a\n", 8)},
     {Format::kRaw, "raw", ""},
     {Format::kQcow2, "qcow2", "QFI\xfb"},
+    {Format::kQemu, "qemu", ""},
+    {Format::kMappedRam, "mapped-ram", ""},
     {Format::kVmstate, "vmstate", "QEVM"},
+    {Format::kLibvirt, "libvirt", "LibvirtQemud"},
+    {Format::kXen, "xen", "Xen saved domain, xl format\n"},
+    {Format::kElf, "elf", "\x7f""ELF"},
 }};
+
+/// The same magic begins the VM states of old and the migration streams of today: those have a configuration, or a RAM section of
+/// version 4 first.
+bool is_migration_stream(std::span<const std::byte> first_bytes) {
+  constexpr std::string_view kBegins("QEVM\0\0\0\3", 8);
+  constexpr std::string_view kRam("\3ram\0\0\0\0\0\0\0\4", 12);
+  const auto stands = [&](std::string_view text, std::size_t at) {
+    return first_bytes.size() >= at + text.size() && std::memcmp(first_bytes.data() + at, text.data(), text.size()) == 0;
+  };
+  constexpr std::size_t kStart = 8;       // u8 type, be32 section id, the name and versions
+  constexpr std::size_t kName = kStart + 5;
+  return stands(kBegins, 0) && (stands("\7", kStart) || (stands("\1", kStart) && stands(kRam, kName)));
+}
 
 /// A snapshot whose first bytes are damaged is not to be taken for raw memory: most of the magic, its letters, or a record behind
 /// the header.
@@ -53,6 +71,7 @@ std::optional<Format> format_from_name(std::string_view name) {
 }
 
 Format detect_format(std::span<const std::byte> first_bytes) {
+  if (is_migration_stream(first_bytes)) return Format::kQemu;
   for (const KnownFormat& known : kFormats) {
     const std::string_view magic = known.magic;
     if (magic.empty() || first_bytes.size() < magic.size()) continue;

@@ -8,10 +8,12 @@
 #include "vmm/qcow2.h"
 #include "vmm/qemu_container.h"
 #include "vmm/qemu_legacy.h"
+#include "vmm/qemu_stream_import.h"
 
 namespace snap {
 namespace {
 
+constexpr std::size_t kDetectBytes = 64;
 constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
 
 std::string iso_8601(std::uint64_t seconds) {
@@ -51,7 +53,7 @@ Result<void> settle_size(Qcow2State& state, const Qcow2Entry& entry, StreamSourc
 
 }  // namespace
 
-Result<void> import_qcow2(RandomSource& file, Writer& writer, const ImportOptions& options) {
+Result<Imported> import_qcow2(RandomSource& file, Writer& writer, const ImportOptions& options) {
   SNAP_TRY_ASSIGN(image, Qcow2Image::open(file));
   SNAP_TRY_ASSIGN(entries, image.snapshots());
   SNAP_TRY_ASSIGN(entry, choose_qcow2_snapshot(entries, options.snapshot));
@@ -60,18 +62,25 @@ Result<void> import_qcow2(RandomSource& file, Writer& writer, const ImportOption
   }
   SNAP_TRY_ASSIGN(state, image.vm_state(entry));
   if (entry.info.vm_state_bytes < kContainer2HeaderBytes) return truncated(entry.table_offset, "the VM state ends early");
-  std::byte head[kContainer2HeaderBytes];
+  std::byte head[kDetectBytes];
   SNAP_TRY_ASSIGN(got, state->read_at(0, head));
-  if (got != sizeof head) return truncated(entry.table_offset, "the VM state ends early");
+  if (got < kContainer2HeaderBytes) return truncated(entry.table_offset, "the VM state ends early");
   // Until December 2008 the entry of every disk of a machine had the size; only the first disk got the data.
-  if (is_zero(head))
+  if (is_zero(std::span(head).first(kContainer2HeaderBytes)))
     return fail(Code::kNotFound, "the VM state is not in this image but in that of another disk", entry.table_offset);
+  const bool is_today = detect_format(std::span(head).first(got)) == Format::kQemu;
   StreamSource stream(*state, state->capacity(), options);
   SNAP_TRY(settle_size(*state, entry, stream, head));
   SNAP_TRY_ASSIGN(bytes, state->size());
   stream.set_size(bytes);
   SNAP_TRY(describe(entry.info, writer));
-  return import_legacy(stream, writer, options);
+  if (is_today) {
+    const auto forward = range_stream(*state, 0, entry.info.vm_state_bytes);
+    ForwardStream migration(*forward, options);
+    return import_qemu_stream(migration, writer, options);
+  }
+  SNAP_TRY(import_legacy(stream, writer, options));
+  return Imported();
 }
 
 Result<void> import_vmstate(RandomSource& source, Writer& writer, const ImportOptions& options) {

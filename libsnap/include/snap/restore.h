@@ -31,6 +31,18 @@ Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::ui
 /// A region in order into a sink (a pipe), decoded ahead on `threads` workers.
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options);
 
+/// Bytes of a region, or as many zeros where `bytes` is empty.
+struct RegionPiece {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  std::span<const std::byte> bytes;
+};
+/// Appends to `out` what stands for a piece in another format. Called on the workers, for pieces in any order: what comes out must not
+/// depend on that.
+using PieceEncoder = std::function<Result<void>(const RegionPiece& piece, std::vector<std::byte>& out)>;
+/// The same with each piece encoded; pieces are of whole pages but for a region's end, and what `encode` gives goes out in their order.
+Result<void> restore_encoded(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options);
+
 /// A difference over memory that holds its parent's bytes of the region (zero where the parent has none): afterwards it holds the
 /// child's. Only pages that differ are touched, so this is how many children are restored over private mappings of one base.
 /// `memory` has the child's size. options.target_is_zero means nothing here; progress counts the child's bytes.

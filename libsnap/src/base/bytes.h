@@ -53,9 +53,7 @@ inline std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 inline void append(Bytes& to, std::span<const std::byte> bytes) {
-  const std::size_t at = to.size();
-  to.resize(at + bytes.size());
-  if (!bytes.empty()) std::memcpy(to.data() + at, bytes.data(), bytes.size());
+  to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
 constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t by) { return value / by + (value % by != 0); }

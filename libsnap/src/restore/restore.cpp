@@ -296,11 +296,12 @@ class FileRestore {
   bool readable_ = false;
 };
 
-/// Threads read ahead; the caller's thread writes in order.
+/// Threads read ahead and encode; the caller's thread writes in order.
 class SinkRestore {
  public:
-  SinkRestore(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options)
-      : reader_(reader), region_(region), sink_(sink), options_(options), size_(reader.regions()[region].size),
+  /// `encode` may be null: the bytes go out as they are.
+  SinkRestore(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options)
+      : reader_(reader), region_(region), encode_(encode), sink_(sink), options_(options), size_(reader.regions()[region].size),
         pieces_(ceil_div(size_, kPiece)), slots_(std::max(1u, 2 * options.threads)) {}
 
   Result<void> run() {
@@ -313,6 +314,7 @@ class SinkRestore {
 
  private:
   static constexpr std::size_t kPiece = 1u << 20;
+  static constexpr std::size_t kStep = 256u << 10;  // decoded and encoded at a time, so that it stays near the processor
   struct Slot {
     Bytes bytes;
     std::uint64_t index = 0;
@@ -337,8 +339,9 @@ class SinkRestore {
     return {};
   }
 
-  Result<void> read(std::uint64_t index, Bytes& bytes) {
+  Result<void> read(std::uint64_t index, Bytes& bytes, Bytes& step) {
     try {
+      if (encode_) return encode(index, bytes, step);
       bytes.resize(piece_bytes(index));
       return reader_.read(region_, index * kPiece, bytes);
     } catch (const std::bad_alloc&) {
@@ -346,23 +349,43 @@ class SinkRestore {
     }
   }
 
-  Result<void> put(const Bytes& bytes) {
+  Result<void> encode(std::uint64_t index, Bytes& out, Bytes& step) {
+    out.clear();
+    const std::uint64_t end = index * kPiece + piece_bytes(index);
+    for (std::uint64_t offset = index * kPiece; offset < end;) {
+      SNAP_TRY_ASSIGN(extent, reader_.extent(region_, offset));
+      RegionPiece piece{.offset = offset, .length = std::min(extent.length, end - offset), .bytes = {}};
+      if (extent.data) {
+        piece.length = std::min<std::uint64_t>(piece.length, kStep);
+        step.resize(static_cast<std::size_t>(piece.length));
+        SNAP_TRY(reader_.read(region_, offset, step));
+        piece.bytes = step;
+      }
+      SNAP_TRY(encode_(piece, out));
+      offset += piece.length;
+    }
+    return {};
+  }
+
+  Result<void> put(std::uint64_t index, const Bytes& bytes) {
     SNAP_TRY(cancelled());
     SNAP_TRY(sink_.write(bytes));
-    if (options_.progress != nullptr) *options_.progress += bytes.size();
+    if (options_.progress != nullptr) *options_.progress += piece_bytes(index);
     return {};
   }
 
   Result<void> run_inline() {
     Bytes bytes;
+    Bytes step;
     for (std::uint64_t index = 0; index < pieces_; ++index) {
-      SNAP_TRY(read(index, bytes));
-      SNAP_TRY(put(bytes));
+      SNAP_TRY(read(index, bytes, step));
+      SNAP_TRY(put(index, bytes));
     }
     return {};
   }
 
   void produce() {
+    Bytes step;
     while (true) {
       Slot* slot = nullptr;
       {
@@ -372,7 +395,7 @@ class SinkRestore {
         slot = &slots_[next_ % slots_.size()];
         slot->index = next_++;
       }
-      const auto result = read(slot->index, slot->bytes);
+      const auto result = read(slot->index, slot->bytes, step);
       {
         const std::lock_guard lock(mutex_);
         slot->error = result.error();
@@ -390,7 +413,7 @@ class SinkRestore {
         changed_.wait(lock, [&] { return slot.full; });
       }
       if (slot.error.code != Code::kOk) return slot.error;
-      SNAP_TRY(put(slot.bytes));
+      SNAP_TRY(put(slot.index, slot.bytes));
       {
         const std::lock_guard lock(mutex_);
         slot.full = false;
@@ -403,6 +426,7 @@ class SinkRestore {
 
   Reader& reader_;
   std::size_t region_;
+  const PieceEncoder& encode_;
   ByteSink& sink_;
   const RestoreOptions& options_;
   std::uint64_t size_;
@@ -461,8 +485,15 @@ Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::ui
 }
 
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options) {
+  const PieceEncoder as_they_are;
   if (region >= reader.regions().size()) return invalid("no such region", region);
-  return SinkRestore(reader, region, sink, options).run();
+  return SinkRestore(reader, region, as_they_are, sink, options).run();
+}
+
+Result<void> restore_encoded(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options) {
+  if (region >= reader.regions().size()) return invalid("no such region", region);
+  if (!encode) return invalid("no encoder");
+  return SinkRestore(reader, region, encode, sink, options).run();
 }
 
 }  // namespace snap

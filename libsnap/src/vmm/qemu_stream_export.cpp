@@ -14,68 +14,51 @@ namespace {
 constexpr std::size_t kBatchBytes = 256 * 1024;
 constexpr std::uint64_t kMaxHeadBytes = 1u << 20;
 
-/// Collects what goes out into pieces worth a system call.
-class Batch {
+template <typename Host>
+void put(Bytes& out, Host value) {
+  append_be(out, value);
+}
+void put_short_text(Bytes& out, std::string_view text) {
+  out.push_back(static_cast<std::byte>(text.size()));
+  append(out, bytes_of(text));
+}
+
+/// Pieces of a RAM block become its records. Only the first of a block has its name, so that none needs to know what another is.
+class PageRecords {
  public:
-  explicit Batch(ByteSink& sink) : sink_(sink) { bytes_.reserve(kBatchBytes + 2 * kPageBytes); }
+  /// `named_at`: the offset of the page that comes first.
+  PageRecords(std::string_view block, std::uint64_t named_at) : block_(block), named_at_(named_at) {}
 
-  template <typename Host>
-  void be(Host value) {
-    append_be(bytes_, value);
-  }
-  void text(std::string_view text) { append(bytes_, bytes_of(text)); }
-  void short_text(std::string_view name) {
-    be(static_cast<std::uint8_t>(name.size()));
-    text(name);
-  }
-  void bytes(std::span<const std::byte> bytes) { append(bytes_, bytes); }
-  Result<void> pass() { return bytes_.size() < kBatchBytes ? Result<void>() : flush(); }
-  Result<void> flush() {
-    SNAP_TRY(sink_.write(bytes_));
-    bytes_.clear();
-    return {};
-  }
-
- private:
-  ByteSink& sink_;
-  Bytes bytes_;
-};
-
-/// A block's bytes in order become its records.
-class PageRecords final : public ByteSink {
- public:
-  PageRecords(Batch& batch, std::string_view block) : batch_(batch), block_(block) {}
-
-  void seek(std::uint64_t offset) { offset_ = offset; }
-
-  Result<void> write(std::span<const std::byte> bytes) override {
-    for (; !bytes.empty(); bytes = bytes.subspan(std::min<std::size_t>(kPageBytes, bytes.size()))) {
-      SNAP_TRY(page(bytes.first(std::min<std::size_t>(kPageBytes, bytes.size()))));
+  Result<void> operator()(const RegionPiece& piece, Bytes& out) const {
+    if (piece.length % kPageBytes != 0) return invalid("a RAM block that is no whole pages", piece.offset);
+    out.reserve(out.size() + piece.bytes.size() + piece.length / kPageBytes * kHeadBytes + block_.size() + 1);
+    for (std::uint64_t at = 0; at < piece.length; at += kPageBytes) {
+      const auto page = piece.bytes.subspan(piece.bytes.empty() ? 0 : static_cast<std::size_t>(at), piece.bytes.empty() ? 0 : kPageBytes);
+      record(piece.offset + at, page, out);
     }
     return {};
   }
 
  private:
-  Result<void> page(std::span<const std::byte> bytes) {
-    if (bytes.size() != kPageBytes) return invalid("a RAM block that is no whole pages", offset_);
-    const bool zero = is_zero(bytes);
-    std::uint64_t word = offset_ | (zero ? std::uint64_t{kRamZero} : std::uint64_t{kRamPage});
-    if (named_) word |= kRamContinue;
-    batch_.be(word);
-    if (!std::exchange(named_, true)) batch_.short_text(block_);
+  static constexpr std::size_t kHeadBytes = 9;
+
+  /// `page` is empty where it is zero.
+  void record(std::uint64_t offset, std::span<const std::byte> page, Bytes& out) const {
+    const bool zero = page.empty() || is_zero(page);
+    const bool named = offset == named_at_;
+    std::uint64_t word = offset | (zero ? std::uint64_t{kRamZero} : std::uint64_t{kRamPage});
+    if (!named) word |= kRamContinue;
+    put(out, word);
+    if (named) put_short_text(out, block_);
     if (zero) {
-      batch_.be(std::uint8_t{0});
+      put(out, std::uint8_t{0});
     } else {
-      batch_.bytes(bytes);
+      append(out, page);
     }
-    offset_ += kPageBytes;
-    return batch_.pass();
   }
 
-  Batch& batch_;
   std::string_view block_;
-  std::uint64_t offset_ = 0;
-  bool named_ = false;
+  std::uint64_t named_at_;
 };
 
 std::optional<std::uint32_t> section_id(const Reader& reader) {
@@ -90,7 +73,7 @@ std::optional<std::uint32_t> section_id(const Reader& reader) {
 class QemuExport {
  public:
   QemuExport(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone)
-      : reader_(reader), sink_(sink), batch_(sink), options_(options), clone_(clone) {}
+      : reader_(reader), sink_(sink), options_(options), clone_(clone) {}
 
   Result<void> run() {
     const auto id = section_id(reader_);
@@ -101,58 +84,59 @@ class QemuExport {
     SNAP_TRY_ASSIGN(head, parse_qemu_head(head_bytes));
     footers_ = head.has_configuration;
     id_ = *id;
-    batch_.bytes(head.without_lists);
-    SNAP_TRY(block_list());
-    begin_section(kQemuEnd);
+    Bytes out = std::move(head.without_lists);
+    SNAP_TRY(block_list(out));
+    begin_section(out, kQemuEnd);
+    SNAP_TRY(sink_.write(out));
     for (std::size_t region = 0; region < reader_.regions().size(); ++region) {
       if (reader_.regions()[region].kind == RegionKind::kMemory) SNAP_TRY(pages(region));
     }
-    end_section();
-    SNAP_TRY(batch_.flush());
+    out.clear();
+    end_section(out);
+    SNAP_TRY(sink_.write(out));
     return devices();
   }
 
  private:
-  void begin_section(std::uint8_t type) {
-    batch_.be(type);
-    batch_.be(id_);
+  void begin_section(Bytes& out, std::uint8_t type) const {
+    put(out, type);
+    put(out, id_);
   }
-  void end_section() {
-    batch_.be(std::uint64_t{kRamEos});
+  void end_section(Bytes& out) const {
+    put(out, std::uint64_t{kRamEos});
     if (!footers_) return;
-    batch_.be(std::uint8_t{kQemuFooter});
-    batch_.be(id_);
+    put(out, std::uint8_t{kQemuFooter});
+    put(out, id_);
   }
 
-  Result<void> block_list() {
+  Result<void> block_list(Bytes& out) const {
     std::uint64_t total = 0;
     for (const RegionInfo& info : reader_.regions()) {
       if (info.kind != RegionKind::kMemory) continue;
       if (info.name.size() > 255 || info.size % kPageBytes != 0) return invalid("a memory region that can be no RAM block of QEMU");
       total += info.size;
     }
-    begin_section(kQemuStart);
-    batch_.short_text(kQemuRamId);
-    batch_.be(std::uint32_t{0});
-    batch_.be(kQemuRamVersion);
-    batch_.be(total | kRamMemSize);
+    begin_section(out, kQemuStart);
+    put_short_text(out, kQemuRamId);
+    put(out, std::uint32_t{0});
+    put(out, kQemuRamVersion);
+    put(out, total | kRamMemSize);
     for (const RegionInfo& info : reader_.regions()) {
       if (info.kind != RegionKind::kMemory) continue;
-      batch_.short_text(info.name);
-      batch_.be(info.size);
+      put_short_text(out, info.name);
+      put(out, info.size);
     }
-    end_section();
+    end_section(out);
     return {};
   }
 
   Result<void> pages(std::size_t region) {
-    PageRecords records(batch_, reader_.regions()[region].name);
-    if (clone_ && clone_->region == region) return changed_pages(region, records);
+    if (clone_ && clone_->region == region) return changed_pages(region);
     const RestoreOptions how{.threads = options_.threads, .progress = options_.progress, .cancel = options_.cancel};
-    return restore_to_sink(reader_, region, records, how);
+    return restore_encoded(reader_, region, PageRecords(reader_.regions()[region].name, 0), sink_, how);
   }
 
-  Result<void> changed_pages(std::size_t region, PageRecords& records);
+  Result<void> changed_pages(std::size_t region);
 
   Result<void> devices() {
     const auto region = reader_.find(RegionKind::kState, kQemuDevicesState);
@@ -161,27 +145,32 @@ class QemuExport {
 
   Reader& reader_;
   ByteSink& sink_;
-  Batch batch_;
   const ExportOptions& options_;
   const std::optional<CloneOptions>& clone_;
   bool footers_ = true;
   std::uint32_t id_ = 0;
 };
 
-Result<void> QemuExport::changed_pages(std::size_t region, PageRecords& records) {
+Result<void> QemuExport::changed_pages(std::size_t region) {
+  std::optional<PageRecords> records;
   Bytes piece;
+  Bytes out;
   const auto send = [&](const ChangedRange& range) -> Result<void> {
+    if (!records) records.emplace(reader_.regions()[region].name, range.offset);
     for (std::uint64_t done = 0; done < range.length; done += piece.size()) {
       if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
       piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kBatchBytes, range.length - done)));
       SNAP_TRY(reader_.read(region, range.offset + done, piece));
-      records.seek(range.offset + done);
-      SNAP_TRY(records.write(piece));
+      SNAP_TRY((*records)({range.offset + done, piece.size(), piece}, out));
+      if (out.size() < kBatchBytes) continue;
+      SNAP_TRY(sink_.write(out));
+      out.clear();
     }
     if (options_.progress != nullptr) *options_.progress += range.length;
     return {};
   };
-  return visit_changes_since(reader_, region, *clone_->base, send);
+  SNAP_TRY(visit_changes_since(reader_, region, *clone_->base, send));
+  return sink_.write(out);
 }
 
 }  // namespace

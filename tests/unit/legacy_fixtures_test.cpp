@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "paths.h"
 #include "support/legacy_import.h"
 #include "support/sha256.h"
 

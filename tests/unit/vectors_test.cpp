@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "paths.h"
 #include "snap/check.h"
 #include "snap/io.h"
 #include "snap/reader.h"

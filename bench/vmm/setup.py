@@ -78,7 +78,7 @@ class Setup:
     @functools.cache
     def snapshot(self, name, codec="lz4", parent=None):
         """A snapshot of a stream in BENCH_DATA, made anew in each run: the program may be another one."""
-        out = self.data_path(f"{name}-{codec}.vmsnap")
+        out = self.data_path(f"{name}-{codec}{'-over' if parent else ''}.vmsnap")
         command = self.convert("-f", "qemu", "-o", f"codec={codec}")
         command += ["-B", parent] if parent else []
         self.run(command + [self.mig(name), out])
@@ -93,8 +93,8 @@ class Setup:
             raise Missing(f"{shlex.join(command)}: {said[-1] if said else done.returncode}")
 
     def need_command(self, name):
-        done = subprocess.run([self.vmsnap, name, "--help"], capture_output=True, check=False)
-        if done.returncode != 0:
+        done = subprocess.run([self.vmsnap, name, "--help"], capture_output=True, text=True, check=False)
+        if f"vmsnap {name} " not in done.stdout:
             raise Missing(f"this vmsnap has no {name}")
 
     # --- guests

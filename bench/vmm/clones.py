@@ -116,12 +116,14 @@ def measure_many(where, report):
         for file in children:
             os.unlink(file)
     note = "" if keep else "whole restores ended one by one, for want of memory"
-    report.add_times_faster("4", f"{CLONES} clones, {AT_ONCE} at a time", clones, "cat f, whole", wholes, at_least=5, note=note)
-    changed = where.changed()
+    what = f"{CLONES} clones, {AT_ONCE} at a time"
+    report.add_times_faster("4", what, clones, "cat f, whole", wholes, at_least=5, note=note)
+    changed = where.changed() / MEGA
     private, anonymous = (sum(both[index] for both in memory) / MEGA for index in (0, 1))
-    allowed = CLONES * (changed + 40 * MEGA) / MEGA
-    report.add_ratio("4", f"{CLONES} clones, private memory", "MB", [private], "changed + 40 MB each", [allowed], at_most=1)
-    note = f"private per clone beyond its {changed / MEGA:.0f} MB: {(private - CLONES * changed / MEGA) / CLONES:.1f} MB"
+    note = f"{private / CLONES - changed:.1f} MB each beyond the {changed:.0f} MB that changed"
     if whole_memory:
         note += f"; a whole restore has {sum(both[0] for both in whole_memory) / CLONES / MEGA:.0f} MB"
-    report.add("4", f"{CLONES} clones, anonymous memory", "MB", [anonymous], note=note)
+    allowed = CLONES * (changed + 40)
+    what = f"{CLONES} clones, private memory"
+    report.add_ratio("4", what, "MB", [private], "changed + 40 MB each", [allowed], at_most=1, note=note)
+    report.add("4", f"{CLONES} clones, anonymous memory", "MB", [anonymous])

@@ -42,7 +42,7 @@ def start_producer(kind, path, pipe):
 
 
 def transfer(kind, path, consumer):
-    """(seconds until all is taken, until the consumer ends, the consumer's processor seconds)."""
+    """(seconds until all is taken, until the consumer ends, processor seconds of the consumer, of both)."""
     readable, writable = os.pipe()
     fcntl.fcntl(writable, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with open(os.devnull, "wb") as null:
@@ -51,14 +51,16 @@ def transfer(kind, path, consumer):
     begin = time.monotonic()
     producer = start_producer(kind, path, writable)
     os.close(writable)
-    status = os.wait4(producer, 0)[1]
+    _, status, feeding = os.wait4(producer, 0)
     taken = time.monotonic() - begin
-    _, failed, usage = os.wait4(taker.pid, 0)
+    _, failed, taking = os.wait4(taker.pid, 0)
     ended = time.monotonic() - begin
     taker.returncode = failed
     if status or failed:
         raise setup.Missing(f"{' '.join(consumer)}: {failed}; its producer: {status}")
-    return taken, ended, usage.ru_utime + usage.ru_stime
+    of_taker = taking.ru_utime + taking.ru_stime
+    of_both = of_taker + feeding.ru_utime + feeding.ru_stime
+    return taken, ended, of_taker, of_both
 
 
 def measure(where, report):
@@ -81,11 +83,12 @@ def measure(where, report):
                     results[consumer].append(transfer(kind, path, command))
                     if os.path.exists(out):
                         os.unlink(out)
-            peer = [size / taken / MEGA for taken, _, _ in results["cat"]]
+            peer = [size / result[0] / MEGA for result in results["cat"]]
             for consumer in list(consumers)[:-1]:
-                ours = [size / taken / MEGA for taken, _, _ in results[consumer]]
-                busy = statistics.median(cpu / ended for _, ended, cpu in results[consumer]) / processors
-                limit = busy >= ALL_PROCESSORS
-                note = f"{100 * busy:.0f} % of {processors} processors" + (": the limit" if limit else "")
+                ours = [size / result[0] / MEGA for result in results[consumer]]
+                _, ended, alone, both = map(statistics.median, zip(*results[consumer]))
+                limit = both / ended / processors >= ALL_PROCESSORS
+                note = f"{alone / ended:.1f} of {processors} processors, with the producer {both / ended:.1f}"
+                note += ": the limit" if limit else ""
                 what, wanted = f"{name} from {producer}, {consumer}", None if limit else WANTED
                 report.add_ratio(PART, what, "MB/s", ours, "cat > /dev/null", peer, at_least=wanted, note=note)

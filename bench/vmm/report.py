@@ -28,17 +28,21 @@ class Figure:
     peer_name: str = ""
     peer: list = dataclasses.field(default_factory=list)
     result: float | None = None
+    best: float | None = None  # the result of each side's best round
     at_least: float | None = None
     at_most: float | None = None
     note: str = ""
 
     def met(self):
+        """None where nothing is wanted."""
+        if self.at_least is None and self.at_most is None:
+            return None
         if self.at_least is not None:
             return self.result >= self.at_least
         return self.result <= self.at_most
 
     def wanted(self):
-        if self.at_least is None and self.at_most is None:
+        if self.met() is None:
             return ""
         bound = f"≥ {number(self.at_least)}" if self.at_least is not None else f"≤ {number(self.at_most)}"
         return bound + ("  ok" if self.met() else "  MISSED")
@@ -55,11 +59,14 @@ class Report:
 
     def add_times_faster(self, part, what, ours, peer_name, peer, **more):
         """Seconds; the result is how many times faster than the peer."""
-        self.add(part, what, "s", ours, peer_name, peer, statistics.median(peer) / statistics.median(ours), **more)
+        result, best = statistics.median(peer) / statistics.median(ours), min(peer) / min(ours)
+        self.add(part, what, "s", ours, peer_name, peer, result, best=best, **more)
 
     def add_ratio(self, part, what, unit, ours, peer_name, peer, **more):
         """The result is what was measured by the peer's."""
-        self.add(part, what, unit, ours, peer_name, peer, statistics.median(ours) / statistics.median(peer), **more)
+        choose = max if unit.endswith("/s") else min
+        result, best = statistics.median(ours) / statistics.median(peer), choose(ours) / choose(peer)
+        self.add(part, what, unit, ours, peer_name, peer, result, best=best, **more)
 
     def skip(self, part, why):
         self.skipped.append((part, str(why)))
@@ -68,7 +75,7 @@ class Report:
     def print(self):
         for key, value in self.machine.items():
             print(f"{key}: {value}")
-        rows = [("", "figure", "measured (min–max)", "peer", "measured", "ratio", "wanted", "")]
+        rows = [("", "figure", "measured (min–max)", "peer", "measured", "ratio", "best", "wanted", "")]
         for figure in self.figures:
             rows.append(
                 (
@@ -78,6 +85,7 @@ class Report:
                     figure.peer_name,
                     spread(figure.peer) if figure.peer else "",
                     number(figure.result) if figure.result is not None else "",
+                    number(figure.best) if figure.best is not None else "",
                     figure.wanted(),
                     figure.note,
                 )
@@ -90,7 +98,7 @@ class Report:
             print(f"{part}: skipped: {why}")
 
     def write_json(self, path):
-        figures = [dict(dataclasses.asdict(figure), met=bool(figure.wanted()) and figure.met()) for figure in self.figures]
+        figures = [dict(dataclasses.asdict(figure), met=figure.met()) for figure in self.figures]
         with open(path, "w", encoding="utf-8") as out:
             json.dump({"machine": self.machine, "figures": figures, "skipped": self.skipped}, out, indent=2)
             out.write("\n")

@@ -6,6 +6,7 @@
 #   bench/run.sh [--guest FILE] [--pairs DIRECTORY] [--quick] [--codings] [--figures DIGITS] [--rounds N] [--json FILE]
 #   bench/run.sh delta [OPTION]...           the delta codecs, without a guest; delta --help lists the options
 #   bench/run.sh restore-many [OPTION]...    figure 8 alone, without a guest unless --guest FILE is among the options
+#   bench/run.sh vmm [--quick] [--rounds N] [--figures DIGITS] [--json FILE]     in and out of a real QEMU, below
 #
 #   --guest FILE      raw memory of a guest; without it, bench/guest/make-guest.sh makes 1 GiB of one, once (ten minutes)
 #   --pairs DIRECTORY figure 6, too, of real pairs of images: bench/guest/make-pairs.sh makes them there, once (ten minutes)
@@ -14,6 +15,15 @@
 #   --figures DIGITS  only some: 1 restore, 2 random reads, 3 create, 4 sizes and opening, 5 old images; of differences against a
 #                     parent: 6 real pairs, 7 a small change, 8 thirty children, 9 a chain
 #   --json FILE       the same figures as JSON
+#
+# vmm has its own five figures, seven rounds of each (three with --quick), of a guest of 1 GiB that QEMU goes on with. Its streams
+# and raw memory are made once (fifteen minutes) by bench/guest/make-streams.sh and make-guest.sh:
+#   1  the stopped guest migrates into vmsnap, cat, lz4 and gzip, on tmpfs and on the disk; until QEMU has waited for the program
+#   2  QEMU takes a whole guest in, from a snapshot and from the stream, warm and cold; from its start until loaded, until it counts
+#   3  one clone, against a QEMU that has no pages to take in and against a whole restore
+#   4  thirty clones, two at a time, against thirty whole restores; their private memory
+#   5  what vmsnap takes from a pipe of 1 MiB, against cat > /dev/null
+# Needs root (for the guest's disk), qemu-system-x86_64, mmdebstrap; 3 GB in $BENCH_DATA, 2 GB in /dev/shm, 20 GB of memory for 4.
 #
 # Everything made is kept under build/: the program in build/release, images in build/bench-data ($BENCH_DATA).
 # Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 3 GB in /dev/shm; pairs take 7 GB.
@@ -29,21 +39,42 @@ pairs=
 arguments=()
 
 usage() {
-    sed -n '3,22s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,29s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
-build_programs() {
+build_programs() { # TARGET...
     if [ ! -f "$build/build.ninja" ]; then
         cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release > /dev/null
     fi
-    cmake --build "$build" --target vmsnap_bench make_old_image > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
+    cmake --build "$build" --target "$@" > "$data/build.log" || { cat "$data/build.log" >&2; exit 1; }
 }
 
 if [ "${1:-}" = delta ] || [ "${1:-}" = restore-many ]; then
     mkdir -p "$data"
-    build_programs
+    build_programs vmsnap_bench
     exec "$build/bench/vmsnap-bench" "$@"
+fi
+
+if [ "${1:-}" = vmm ]; then
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --quick) arguments+=(--rounds 3) ;;
+            --rounds | --figures | --json)
+                [ $# -ge 2 ] || usage
+                arguments+=("$1" "$2")
+                shift
+                ;;
+            *) usage ;;
+        esac
+        shift
+    done
+    mkdir -p "$data"
+    "$root/bench/guest/make-streams.sh" "$data" >&2
+    "$root/bench/guest/make-guest.sh" "$data" >&2
+    build_programs vmsnap
+    exec python3 "$root/bench/vmm" --vmsnap "$build/tools/vmsnap" --data "$data" "${arguments[@]}"
 fi
 
 while [ $# -gt 0 ]; do
@@ -80,7 +111,7 @@ if [ -n "$pairs" ]; then
     arguments+=(--pairs "$pairs")
 fi
 
-build_programs
+build_programs vmsnap_bench make_old_image
 
 if [[ $figures == *5* ]]; then
     old=$data/old-$(stat -c '%s-%Y' "$guest")

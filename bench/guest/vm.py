@@ -27,6 +27,8 @@ PAGE = 4096
 BLOCK = 4 << 20
 SETTLE_SECONDS = 2
 PR_SET_PDEATHSIG = 1
+RAM_BLOCK = "pc.ram"  # what QEMU calls it, too, where it is not a file
+UNTHROTTLED = {"max-bandwidth": 8 << 30}
 # The RAM is a file already, so a saved state is what remains: processors and devices, less than a megabyte.
 WITHOUT_RAM = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
 
@@ -204,6 +206,15 @@ def die_with_parent():
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def hardware(memory, kernel, initrd, drive):
+    """QEMU's command line for the guest, but for where its RAM lies, its console and the monitor."""
+    command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    command += ["-accel", "tcg,thread=multi", "-machine", "pc", "-smp", "2", "-m", f"{memory}M"]
+    command += ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+    command += ["-drive", f"{drive},if=virtio,cache=unsafe", "-rtc", "base=2025-01-01T12:00:00,clock=vm"]
+    return command
+
+
 class Machine:
     """The guest, from power-on or from a saved (RAM, STATE), until the end of the with statement."""
 
@@ -240,14 +251,9 @@ class Machine:
         if self.saved:
             fill(self.ram, self.saved[0])
         here, there = socket.socketpair()
-        command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        command += ["-accel", "tcg,thread=multi", "-machine", "pc,memory-backend=ram", "-smp", "2"]
-        command += ["-m", f"{options.memory}M"]
-        command += ["-object", f"memory-backend-file,id=ram,size={self.size},mem-path={ram_path},share=on"]
-        command += ["-kernel", options.kernel, "-initrd", options.initrd]
-        command += ["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
-        command += ["-drive", f"{self.drive},if=virtio,cache=unsafe"]
-        command += ["-rtc", "base=2025-01-01T12:00:00,clock=vm"]
+        command = hardware(options.memory, options.kernel, options.initrd, self.drive)
+        command += ["-machine", f"memory-backend={RAM_BLOCK}"]
+        command += ["-object", f"memory-backend-file,id={RAM_BLOCK},size={self.size},mem-path={ram_path},share=on"]
         command += ["-serial", "stdio"]
         command += ["-chardev", f"socket,id=monitor,fd={there.fileno()}", "-mon", "chardev=monitor,mode=control"]
         command += ["-incoming", "defer"] if self.saved else []
@@ -279,6 +285,12 @@ class Machine:
     def save_state(self, path):
         """Everything but the RAM. The guest cannot go on after it: its disk is let go."""
         self.monitor.command("migrate-set-capabilities", **WITHOUT_RAM)
+        self.monitor.command("migrate", uri=f"exec:cat >{shlex.quote(path)}")
+        self.monitor.wait_for_migration()
+
+    def save_stream(self, path):
+        """All of the stopped guest, RAM included, as QEMU migrates it. resume() takes its disk up again."""
+        self.monitor.command("migrate-set-parameters", **UNTHROTTLED)
         self.monitor.command("migrate", uri=f"exec:cat >{shlex.quote(path)}")
         self.monitor.wait_for_migration()
 

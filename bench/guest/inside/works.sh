@@ -52,3 +52,11 @@ work_sqlite-git() {
     esac
     wait $database
 }
+
+# A count on the console, fifty times a second; beside it, for each line on the console, a round of everything.
+work_beat() {
+    if [ "$round" -eq 1 ]; then
+        perl -e '$| = 1; while (1) { select undef, undef, undef, 0.02; print "beat ", ++$count, "\n" }' &
+    fi
+    read -r _ && work_mixed
+}

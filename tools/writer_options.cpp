@@ -65,7 +65,9 @@ void check_level(const WriterOptions& options) {
   const int level = options.level;
   if (level == WriterOptions::kDefaultLevel) return;
   if (options.codec == Codec::kStore) fail_usage("codec=store has no levels");
-  if (options.codec == Codec::kLz4 && (level < 1 || level > 12)) fail_usage("lz4 has the levels 1 to 12");
+  if (options.codec == Codec::kLz4 && (level < -100 || level == 0 || level > 12)) {
+    fail_usage("lz4 has the levels 1 to 12, and -1 to -100");
+  }
   if (options.codec == Codec::kZstd && (level < -100 || level == 0 || level > 22)) {
     fail_usage("zstd has the levels 1 to 22, and -1 to -100");
   }

@@ -6,7 +6,7 @@ requires python3 cmp
 
 make_ram ram 8
 truncate -s +1000 ram # a last page that is not whole
-for options in codec=store codec=lz4 codec=lz4,level=9 codec=zstd codec=zstd,level=9,block_size=1M codec=lz4,block_size=16K block_size=4M; do
+for options in codec=store codec=lz4 codec=lz4,level=-8 codec=lz4,level=9 codec=zstd codec=zstd,level=9,block_size=1M codec=lz4,block_size=16K block_size=4M; do
   expect 0 vmsnap convert -q -o "$options" ram "$options.vmsnap"
   expect 0 vmsnap check -q "$options.vmsnap"
   expect 0 vmsnap convert -q -O raw "$options.vmsnap" back

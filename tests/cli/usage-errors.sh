@@ -26,6 +26,7 @@ convert -j 0 ram result
 convert -j many ram result
 convert -o codec=rot13 ram result
 convert -o codec=lz4,level=13 ram result
+convert -o codec=lz4,level=0 ram result
 convert -o level=0 ram result
 convert -o level=3x ram result
 convert -o codec=store,level=1 ram result

@@ -281,7 +281,7 @@ struct snap_writer_options {
   uint32_t struct_size;
   uint32_t block_size;  /* a power of two, 16 KiB to 4 MiB */
   uint32_t codec;       /* SNAP_CODEC_* */
-  int32_t level;        /* lz4: 1 fast, 2 to 12 HC; zstd: 1 to 22 and the negative ones; SNAP_LEVEL_DEFAULT */
+  int32_t level;        /* lz4: 1 fast, -1 to -100 faster, 2 to 12 HC; zstd: 1 to 22 and the negative ones; SNAP_LEVEL_DEFAULT */
   uint32_t dedup;       /* 1: a page that was stored before is stored as a copy */
   uint32_t threads;     /* worker threads; 0: all work in the calling thread */
   int32_t spool_dir_fd; /* directory for the spool file of SNAP_ANY_ORDER; -1: /var/tmp */

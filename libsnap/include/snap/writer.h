@@ -42,7 +42,7 @@ enum class DeltaForm {
 struct WriterOptions {
   std::uint32_t block_bytes = 64 * 1024;  ///< a power of two, 16 KiB … 4 MiB
   Codec codec = Codec::kZstd;
-  /// lz4: 1 fast, 2…12 HC; zstd: 1…22 and the negative levels; store: 0. kDefaultLevel: lz4 1, zstd 3.
+  /// lz4: 1 fast, -1…-100 faster, 2…12 HC; zstd: 1…22 and the negative levels; store: 0. kDefaultLevel: lz4 1, zstd 3.
   int level = kDefaultLevel;
   bool dedup = true;         ///< store a page that was stored before as a copy
   unsigned threads = 1;      ///< worker threads; 0: all work in the caller's thread

@@ -23,6 +23,8 @@ class StoreCompressor final : public Compressor {
   Result<std::size_t> compress(std::span<const std::byte>, std::span<std::byte>) override { return std::size_t{0}; }
 };
 
+constexpr int kLeastLz4Level = -100;
+
 class Lz4Compressor final : public Compressor {
  public:
   explicit Lz4Compressor(int level) : level_(level), state_(level <= 1 ? LZ4_sizeofState() : LZ4_sizeofStateHC()) {}
@@ -32,7 +34,7 @@ class Lz4Compressor final : public Compressor {
     auto* to = reinterpret_cast<char*>(out.data());
     const int in_bytes = static_cast<int>(in.size());
     const int out_bytes = static_cast<int>(out.size());
-    const int stored = level_ <= 1 ? LZ4_compress_fast_extState(state_.data(), from, to, in_bytes, out_bytes, 1)
+    const int stored = level_ <= 1 ? LZ4_compress_fast_extState(state_.data(), from, to, in_bytes, out_bytes, level_ < 0 ? 1 - level_ : 1)
                                    : LZ4_compress_HC_extStateHC(state_.data(), from, to, in_bytes, out_bytes, level_);
     if (stored <= 0 || static_cast<std::size_t>(stored) >= in.size()) return std::size_t{0};
     return static_cast<std::size_t>(stored);
@@ -104,7 +106,7 @@ Result<std::unique_ptr<Compressor>> make_compressor(Codec codec, int level) {
       if (level != 0) return invalid("the codec store has level 0 only");
       return std::unique_ptr<Compressor>(std::make_unique<StoreCompressor>());
     case Codec::kLz4:
-      if (level < 1 || level > LZ4HC_CLEVEL_MAX) return invalid("lz4 has levels 1 to 12");
+      if (level == 0 || level < kLeastLz4Level || level > LZ4HC_CLEVEL_MAX) return invalid("lz4 has levels 1 to 12 and -1 to -100");
       return std::unique_ptr<Compressor>(std::make_unique<Lz4Compressor>(level));
     case Codec::kZstd:
       if (level == 0 || level < ZSTD_minCLevel() || level > ZSTD_maxCLevel()) return invalid("zstd has levels 1 to 22 and negative ones");

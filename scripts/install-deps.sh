@@ -13,6 +13,7 @@ if [ "${1:-}" = --tests ]; then
   packages+=(
     libgtest-dev libssl-dev b3sum lz4 strace qemu-utils procps
     python3 python3-lz4 python3-zstandard python3-xxhash
+    qemu-system-x86 busybox-static linux-image-cloud-amd64
     clang-14 libclang-rt-14-dev libfuzzer-14-dev
   )
 fi

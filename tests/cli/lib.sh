@@ -30,6 +30,14 @@ requires_strace() {
   strace -o /dev/null true 2>/dev/null || skip "strace may not trace here"
 }
 
+# For a test with a real guest: tests/guest/guest.py says what there is.
+requires_guest() {
+  requires python3
+  [[ -z ${SNAP_SANITIZE:-} ]] || skip "a real guest takes too long beside a sanitizer"
+  export PYTHONPATH=$source_dir/tests/guest PYTHONDONTWRITEBYTECODE=1
+  python3 -c 'import guest; guest.skip_without_qemu()' || exit
+}
+
 requires_legacy() { [[ -e $legacy/$1.zst ]] || skip "needs $legacy/$1.zst"; }
 
 # In memory where there is room: every output is synced, and a busy disk would set the pace.

@@ -75,6 +75,10 @@ Result<void> visit_changes(Reader& reader, std::size_t region, const ChangeVisit
 /// region's whole chain down to the base. kParentMismatch where the base is none of these. Needs the chain open.
 Result<void> visit_changes_since(Reader& reader, std::size_t region, Reader& base, const ChangeVisitor& visit);
 
+/// restore_encoded() of these stretches alone, which are ascending and of whole pages.
+Result<void> restore_encoded(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
+                             const RestoreOptions& options);
+
 /// What reading one page takes where nothing is cached: the files of the chain that are read, and the bytes of the block records.
 /// (The index, which soon is in a cache, does not count.)
 struct ReadCost {

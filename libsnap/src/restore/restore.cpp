@@ -300,9 +300,9 @@ class FileRestore {
 class SinkRestore {
  public:
   /// `encode` may be null: the bytes go out as they are.
-  SinkRestore(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options)
-      : reader_(reader), region_(region), encode_(encode), sink_(sink), options_(options), size_(reader.regions()[region].size),
-        pieces_(ceil_div(size_, kPiece)), slots_(std::max(1u, 2 * options.threads)) {}
+  SinkRestore(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
+              const RestoreOptions& options)
+      : reader_(reader), region_(region), ranges_(ranges), encode_(encode), sink_(sink), options_(options), slots_(std::max(1u, 2 * options.threads)) {}
 
   Result<void> run() {
     if (options_.threads == 0) return run_inline();
@@ -315,9 +315,15 @@ class SinkRestore {
  private:
   static constexpr std::size_t kPiece = 1u << 20;
   static constexpr std::size_t kStep = 256u << 10;  // decoded and encoded at a time, so that it stays near the processor
+  /// What one thread takes at a time: a part of a stretch, or several short ones.
+  struct Piece {
+    std::size_t range = 0;
+    std::uint64_t offset = 0;  // in that stretch
+    std::uint64_t length = 0;
+  };
   struct Slot {
     Bytes bytes;
-    std::uint64_t index = 0;
+    Piece piece;
     bool full = false;
     Error error;
   };
@@ -332,27 +338,52 @@ class SinkRestore {
     }
   };
 
-  std::size_t piece_bytes(std::uint64_t index) const { return static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, size_ - index * kPiece)); }
+  /// The next piece, by whoever holds the mutex.
+  Piece take_piece() {
+    Piece piece{range_, offset_, 0};
+    while (range_ < ranges_.size() && piece.length < kPiece) {
+      const std::uint64_t now = std::min(kPiece - piece.length, ranges_[range_].length - offset_);
+      piece.length += now;
+      offset_ += now;
+      if (offset_ < ranges_[range_].length) break;
+      ++range_;
+      offset_ = 0;
+    }
+    ++next_;
+    return piece;
+  }
+  bool all_taken() const { return range_ == ranges_.size(); }
 
   Result<void> cancelled() const {
     if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
     return {};
   }
 
-  Result<void> read(std::uint64_t index, Bytes& bytes, Bytes& step) {
+  Result<void> read(const Piece& piece, Bytes& bytes, Bytes& step) {
     try {
-      if (encode_) return encode(index, bytes, step);
-      bytes.resize(piece_bytes(index));
-      return reader_.read(region_, index * kPiece, bytes);
+      bytes.clear();
+      std::uint64_t left = piece.length;
+      std::uint64_t skipped = piece.offset;
+      for (std::size_t range = piece.range; left != 0; ++range) {
+        const std::uint64_t begin = ranges_[range].offset + std::exchange(skipped, 0);
+        const std::uint64_t length = std::min(left, ranges_[range].offset + ranges_[range].length - begin);
+        SNAP_TRY(encode_ ? encode(begin, begin + length, bytes, step) : read_plain(begin, length, bytes));
+        left -= length;
+      }
+      return {};
     } catch (const std::bad_alloc&) {
       return fail(Code::kNoMemory, "out of memory");
     }
   }
 
-  Result<void> encode(std::uint64_t index, Bytes& out, Bytes& step) {
-    out.clear();
-    const std::uint64_t end = index * kPiece + piece_bytes(index);
-    for (std::uint64_t offset = index * kPiece; offset < end;) {
+  Result<void> read_plain(std::uint64_t offset, std::uint64_t length, Bytes& bytes) {
+    const std::size_t at = bytes.size();
+    bytes.resize(at + static_cast<std::size_t>(length));
+    return reader_.read(region_, offset, std::span(bytes).subspan(at));
+  }
+
+  Result<void> encode(std::uint64_t offset, std::uint64_t end, Bytes& out, Bytes& step) {
+    while (offset < end) {
       SNAP_TRY_ASSIGN(extent, reader_.extent(region_, offset));
       RegionPiece piece{.offset = offset, .length = std::min(extent.length, end - offset), .bytes = {}};
       if (extent.data) {
@@ -367,19 +398,20 @@ class SinkRestore {
     return {};
   }
 
-  Result<void> put(std::uint64_t index, const Bytes& bytes) {
+  Result<void> put(const Piece& piece, const Bytes& bytes) {
     SNAP_TRY(cancelled());
     SNAP_TRY(sink_.write(bytes));
-    if (options_.progress != nullptr) *options_.progress += piece_bytes(index);
+    if (options_.progress != nullptr) *options_.progress += piece.length;
     return {};
   }
 
   Result<void> run_inline() {
     Bytes bytes;
     Bytes step;
-    for (std::uint64_t index = 0; index < pieces_; ++index) {
-      SNAP_TRY(read(index, bytes, step));
-      SNAP_TRY(put(index, bytes));
+    while (!all_taken()) {
+      const Piece piece = take_piece();
+      SNAP_TRY(read(piece, bytes, step));
+      SNAP_TRY(put(piece, bytes));
     }
     return {};
   }
@@ -390,12 +422,12 @@ class SinkRestore {
       Slot* slot = nullptr;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return stop_ || next_ == pieces_ || next_ < written_ + slots_.size(); });
-        if (stop_ || next_ == pieces_) return;
+        changed_.wait(lock, [&] { return stop_ || all_taken() || next_ < written_ + slots_.size(); });
+        if (stop_ || all_taken()) return;
         slot = &slots_[next_ % slots_.size()];
-        slot->index = next_++;
+        slot->piece = take_piece();
       }
-      const auto result = read(slot->index, slot->bytes, step);
+      const auto result = read(slot->piece, slot->bytes, step);
       {
         const std::lock_guard lock(mutex_);
         slot->error = result.error();
@@ -406,14 +438,15 @@ class SinkRestore {
   }
 
   Result<void> consume() {
-    for (; written_ < pieces_;) {
+    while (true) {
       Slot& slot = slots_[written_ % slots_.size()];
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return slot.full; });
+        changed_.wait(lock, [&] { return slot.full || (all_taken() && written_ == next_); });
+        if (!slot.full) return {};
       }
       if (slot.error.code != Code::kOk) return slot.error;
-      SNAP_TRY(put(slot.index, slot.bytes));
+      SNAP_TRY(put(slot.piece, slot.bytes));
       {
         const std::lock_guard lock(mutex_);
         slot.full = false;
@@ -421,16 +454,16 @@ class SinkRestore {
       }
       changed_.notify_all();
     }
-    return {};
   }
 
   Reader& reader_;
   std::size_t region_;
+  std::span<const ChangedRange> ranges_;
   const PieceEncoder& encode_;
   ByteSink& sink_;
   const RestoreOptions& options_;
-  std::uint64_t size_;
-  std::uint64_t pieces_;
+  std::size_t range_ = 0;     // of the next piece,
+  std::uint64_t offset_ = 0;  // and where in it that begins
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Slot> slots_;
@@ -438,6 +471,8 @@ class SinkRestore {
   std::uint64_t written_ = 0;
   bool stop_ = false;
 };
+
+ChangedRange whole(const RegionInfo& info) { return {.offset = 0, .length = info.size}; }
 
 /// A child: first what its parent has there, then the changes over it.
 Result<void> restore_child(Reader& child, std::size_t region, std::span<std::byte> memory, const RestoreOptions& options) {
@@ -485,15 +520,27 @@ Result<void> restore_to_file(Reader& reader, std::size_t region, int fd, std::ui
 }
 
 Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink, const RestoreOptions& options) {
-  const PieceEncoder as_they_are;
   if (region >= reader.regions().size()) return invalid("no such region", region);
-  return SinkRestore(reader, region, as_they_are, sink, options).run();
+  const ChangedRange all = whole(reader.regions()[region]);
+  const PieceEncoder as_they_are;
+  return SinkRestore(reader, region, {&all, 1}, as_they_are, sink, options).run();
 }
 
 Result<void> restore_encoded(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options) {
   if (region >= reader.regions().size()) return invalid("no such region", region);
+  const ChangedRange all = whole(reader.regions()[region]);
+  return restore_encoded(reader, region, {&all, 1}, encode, sink, options);
+}
+
+Result<void> restore_encoded(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
+                             const RestoreOptions& options) {
+  if (region >= reader.regions().size()) return invalid("no such region", region);
   if (!encode) return invalid("no encoder");
-  return SinkRestore(reader, region, encode, sink, options).run();
+  const std::uint64_t size = reader.regions()[region].size;
+  for (const ChangedRange& range : ranges) {
+    if (range.offset > size || range.length > size - range.offset) return invalid("a stretch past the end of its region", range.offset);
+  }
+  return SinkRestore(reader, region, ranges, encode, sink, options).run();
 }
 
 }  // namespace snap

@@ -11,7 +11,6 @@
 namespace snap {
 namespace {
 
-constexpr std::size_t kBatchBytes = 256 * 1024;
 constexpr std::uint64_t kMaxHeadBytes = 1u << 20;
 
 template <typename Host>
@@ -152,25 +151,15 @@ class QemuExport {
 };
 
 Result<void> QemuExport::changed_pages(std::size_t region) {
-  std::optional<PageRecords> records;
-  Bytes piece;
-  Bytes out;
-  const auto send = [&](const ChangedRange& range) -> Result<void> {
-    if (!records) records.emplace(reader_.regions()[region].name, range.offset);
-    for (std::uint64_t done = 0; done < range.length; done += piece.size()) {
-      if (options_.cancel != nullptr && *options_.cancel) return fail(Code::kCancelled, "cancelled");
-      piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kBatchBytes, range.length - done)));
-      SNAP_TRY(reader_.read(region, range.offset + done, piece));
-      SNAP_TRY((*records)({range.offset + done, piece.size(), piece}, out));
-      if (out.size() < kBatchBytes) continue;
-      SNAP_TRY(sink_.write(out));
-      out.clear();
-    }
-    if (options_.progress != nullptr) *options_.progress += range.length;
+  std::vector<ChangedRange> ranges;
+  const auto note = [&](const ChangedRange& range) -> Result<void> {
+    ranges.push_back(range);
     return {};
   };
-  SNAP_TRY(visit_changes_since(reader_, region, *clone_->base, send));
-  return sink_.write(out);
+  SNAP_TRY(visit_changes_since(reader_, region, *clone_->base, note));
+  if (ranges.empty()) return {};
+  const RestoreOptions how{.threads = options_.threads, .progress = options_.progress, .cancel = options_.cancel};
+  return restore_encoded(reader_, region, ranges, PageRecords(reader_.regions()[region].name, ranges.front().offset), sink_, how);
 }
 
 }  // namespace

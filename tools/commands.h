@@ -7,6 +7,8 @@
 namespace snap::tool {
 
 Command add_convert(Options& options);
+Command add_save(Options& options);
+Command add_restore(Options& options);
 Command add_info(Options& options);
 Command add_check(Options& options);
 Command add_compare(Options& options);

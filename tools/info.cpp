@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "lineage.h"
 #include "open.h"
+#include "qemu_needs.h"
 #include "report.h"
 #include "snap/import.h"
 #include "snap/reader.h"
@@ -81,6 +82,9 @@ Json snapshot_json(Input& input, const Reader& reader, const Lineage* lineage) {
     json[reader.regions()[i].kind == RegionKind::kMemory ? "regions" : "states"].push_back(region_json(reader, i));
   }
   json["metadata"] = reader.metadata();
+  if (const auto needs = qemu_needs(reader)) {
+    json["qemu"] = {{"machine", needs->machine}, {"memory", needs->memory}, {"ram", needs->ram}, {"arguments", needs->arguments}};
+  }
   if (lineage != nullptr) lineage->add_to(json);
   return json;
 }
@@ -116,6 +120,7 @@ std::string snapshot_text(Input& input, const Reader& reader, const Lineage* lin
   if (!states.empty()) text += "states:\n" + states;
   if (!reader.metadata().empty()) text += "metadata:\n";
   for (const auto& [key, value] : reader.metadata()) text += fmt::format("  {:<24} {}\n", key, printable(value));
+  if (const auto needs = qemu_needs(reader)) text += fmt::format("QEMU needs:\n  {}\n", printable(needs->line()));
   return text;
 }
 

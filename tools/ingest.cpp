@@ -230,6 +230,9 @@ Result<std::uint64_t> ingest(Input& input, Destination& destination, const Write
   }
   const auto imported = import_foreign(input, writer, options, tally);
   if (!imported) return imported.error();
+  for (const auto& [key, value] : options.metadata) {
+    if (const auto set = writer.set_metadata(key, value); !set) return set.error();
+  }
   const auto taken = finish(writer, nullptr);
   return taken && *imported ? write_again(**imported, destination, how, options, tally) : taken;
 }

@@ -21,6 +21,7 @@ struct IngestOptions {
   std::string machine{};  ///< the guest's machine type; empty: as the input says
   ParentPlaces parents{};     ///< for a snapshot that is a difference
   std::string destination{};  ///< must be none of its parents; empty where that was looked at
+  Metadata metadata{};        ///< recorded beside what the input says, and instead of it
 };
 
 /// Makes a snapshot of all that `input` holds; answers how many bytes that is.

@@ -22,6 +22,8 @@ int parse_and_run(int argc, char** argv) {
   CommandLine line("vmsnap", VMSNAP_VERSION, "Keeps the memory of virtual machines in small checked files and gives it back.",
                    kFooter);
   line.add("convert", "Convert between snapshots, old images and raw memory", add_convert);
+  line.add("save", "Save the guest of a running QEMU", add_save);
+  line.add("restore", "Give QEMU a saved guest", add_restore);
   line.add("info", "Say what a file is and what it holds", add_info);
   line.add("check", "Find all damage of snapshots; repair what can be", add_check);
   line.add("compare", "Compare the content of two files", add_compare);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -103,6 +104,16 @@ Input::Input(const std::string& path, std::optional<Format> format) : name_(path
   } else {
     detect();
   }
+}
+
+Input::Input(Fd stream, std::string name, Format format) : name_(std::move(name)), fd_(std::move(stream)), format_(format) {
+  if (::fstat(fd_.get(), &status_) != 0) fail_errno(name_, "cannot read");
+  stream_ = std::make_unique<GuardedStream>(fd_.get());
+}
+
+bool Input::ended() const {
+  pollfd stream{.fd = fd_.get(), .events = 0, .revents = 0};
+  return ::poll(&stream, 1, 0) > 0 && (stream.revents & POLLHUP) != 0;
 }
 
 void Input::detect() {

@@ -41,6 +41,8 @@ class Input {
  public:
   /// "-" is stdin. Without a format the first bytes tell it.
   explicit Input(const std::string& path, std::optional<Format> format = std::nullopt);
+  /// A stream that something else makes, by another name than a file's.
+  Input(Fd stream, std::string name, Format format);
   Input(Input&&) = default;
 
   const std::string& name() const { return name_; }
@@ -56,6 +58,8 @@ class Input {
   std::uint64_t size() { return must(source().size(), name_); }
   const struct stat& status() const { return status_; }
 
+  /// All of a stream was read, or its writer is gone.
+  bool ended() const;
   bool failed() const { return (source_ && source_->failed()) || (stream_ && stream_->failed()); }
   /// Ends the command with an error of this file; looks up the name of a feature that is lacking.
   [[noreturn]] void fail(const Error& error);

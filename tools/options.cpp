@@ -88,6 +88,11 @@ void Options::operands(const char* name, std::vector<std::string>& values, const
   app_.add_option(name, values, help)->required()->transform(unmarked());
 }
 
+void Options::rest(std::vector<std::string>& words, const char* help) {
+  rest_ = &words;
+  app_.footer(help);
+}
+
 CommandLine::CommandLine(const char* name, const char* version, const char* purpose, const char* footer)
     : name_(name), app_(std::make_unique<CLI::App>(purpose, name)) {
   app_->footer(footer);
@@ -100,7 +105,19 @@ CommandLine::~CommandLine() = default;
 void CommandLine::add(const char* name, const char* purpose, Command (*adder)(Options&)) {
   CLI::App* app = app_->add_subcommand(name, purpose);
   Options options(*app);
-  commands_.push_back({app, adder(options)});
+  Command run = adder(options);
+  commands_.push_back({app, std::move(run), options.rest_});
+}
+
+int CommandLine::take_rest(int argc, char** argv) const {
+  for (const Named& command : commands_) {
+    if (command.rest == nullptr || argc < 2 || command.app->get_name() != argv[1]) continue;
+    char** const mark = std::find_if(argv + 2, argv + argc, [](const char* word) { return std::string_view(word) == "--"; });
+    if (mark == argv + argc) return argc;
+    command.rest->assign(mark + 1, argv + argc);
+    return static_cast<int>(mark - argv);
+  }
+  return argc;
 }
 
 int CommandLine::run(int argc, char** argv) {
@@ -108,7 +125,7 @@ int CommandLine::run(int argc, char** argv) {
   std::string topic;
   help_app->add_option("COMMAND", topic, "A command")->transform(unmarked());
   try {
-    std::vector<std::string> arguments = marked(argc, argv);
+    std::vector<std::string> arguments = marked(take_rest(argc, argv), argv);
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     app_->parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {

@@ -36,9 +36,13 @@ class Options {
   void optional_operand(const char* name, std::string& value, const char* help);
   /// One or more, as the last operand.
   void operands(const char* name, std::vector<std::string>& values, const char* help);
+  /// What stands behind "--", as it is.
+  void rest(std::vector<std::string>& words, const char* help);
 
  private:
+  friend class CommandLine;
   CLI::App& app_;
+  std::vector<std::string>* rest_ = nullptr;
 };
 
 /// Runs a command after parsing; the exit status.
@@ -56,8 +60,11 @@ class CommandLine {
   struct Named {
     CLI::App* app;
     Command run;
+    std::vector<std::string>* rest;
   };
   int help(const std::string& topic) const;
+  /// Takes what is behind "--" away where the command wants it; answers how many arguments are left.
+  int take_rest(int argc, char** argv) const;
 
   std::string name_;
   std::unique_ptr<CLI::App> app_;

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 namespace snap::tool {
@@ -12,15 +13,23 @@ constexpr unsigned kGraceSeconds = 2;
 
 std::atomic<bool> stop_flag{false};
 std::atomic<int> stop_signal{0};
+std::atomic<unsigned> grace_seconds{kGraceSeconds};
+std::atomic<int> signals_go_to{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free, "used in a signal handler");
 
 // A write that waits for a reader of the pipe cannot be asked to stop, so there is an end to asking. Nothing is lost by it:
 // an unfinished output has no name yet.
 void on_stop(int signal) {
+  if (const int process = signals_go_to; process != 0) {
+    const int error = errno;
+    if (process > 0) ::kill(process, signal);
+    errno = error;
+    return;
+  }
   int none = 0;
   if (!stop_signal.compare_exchange_strong(none, signal)) ::_exit(128 + none);
   stop_flag = true;
-  ::alarm(kGraceSeconds);
+  ::alarm(grace_seconds);
 }
 
 void on_grace_over(int) { ::_exit(128 + stop_signal); }
@@ -47,5 +56,12 @@ void install_signal_handlers() {
 const std::atomic<bool>& cancel_flag() { return stop_flag; }
 bool cancelled() { return stop_flag.load(std::memory_order_relaxed); }
 int caught_signal() { return stop_signal; }
+
+void allow_seconds_to_end(unsigned seconds) {
+  grace_seconds = seconds;
+  if (cancelled()) ::alarm(seconds);
+}
+
+void pass_signals_to(int process) { signals_go_to = process == 0 ? -1 : process; }
 
 }  // namespace snap::tool

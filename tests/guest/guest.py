@@ -53,6 +53,7 @@ QEMU = "qemu-system-x86_64"
 PATIENCE = 100.0  # seconds, for what takes two on an idle machine
 PR_SET_PDEATHSIG = 1
 
+TICK = re.compile(r"^TICK (\d+) ok=(\d+) of=(\d+)$")
 Tick = collections.namedtuple("Tick", "n ok of")
 
 
@@ -163,17 +164,15 @@ class Console:
 
     def wait_tick(self, seconds=PATIENCE):
         """The next tick that has not been heard yet."""
-        return Tick(*map(int, self.wait_for(r"^TICK (\d+) ok=(\d+) of=(\d+)$", seconds).groups()))
+        return Tick(*map(int, self.wait_for(TICK, seconds).groups()))
 
     def last_tick(self):
-        """The last tick of a guest that is stopped: all it said has arrived."""
-        time.sleep(0.3)
-        tick = None
+        """The last tick of a guest that is stopped, heard before or not."""
+        time.sleep(0.3)  # what it said is on its way
         while not self.lines.empty():
-            line = self._next(time.monotonic(), "tick")
-            if match := re.search(r"^TICK (\d+) ok=(\d+) of=(\d+)$", line):
-                tick = Tick(*map(int, match.groups()))
-        return tick
+            self._next(time.monotonic(), "tick")
+        ticks = [match for line in self.seen if (match := TICK.search(line))]
+        return Tick(*map(int, ticks[-1].groups())) if ticks else None
 
     def silent(self, seconds=1.0):
         """No line comes: the guest does not run."""

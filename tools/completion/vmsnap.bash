@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for vmsnap(1)
 
-_vmsnap_commands='convert info check compare map flatten rebase bench'
+_vmsnap_commands='convert save restore info check compare map flatten rebase bench'
 _vmsnap_formats='vmsnap raw qcow2 vmstate'
 
 _vmsnap_writer_options() {
@@ -55,7 +55,7 @@ _vmsnap() {
   case $command:$previous in
     convert:-f) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_formats" -- "$current") && return ;;
     convert:-O) mapfile -t COMPREPLY < <(compgen -W 'vmsnap raw vmstate' -- "$current") && return ;;
-    convert:-o | flatten:-o | rebase:-o) _vmsnap_writer_options "$current" && return ;;
+    convert:-o | save:-o | flatten:-o | rebase:-o) _vmsnap_writer_options "$current" && return ;;
     convert:--region | map:--region) mapfile -t COMPREPLY < <(compgen -W 'all pc.ram' -- "$current") && return ;;
     convert:-l | convert:--name | compare:--region) return ;;
     *:-j) mapfile -t COMPREPLY < <(compgen -W "$(seq 1 "$(nproc)")" -- "$current") && return ;;
@@ -68,6 +68,8 @@ _vmsnap() {
   local options=''
   case $command in
     convert) options='-f -O -l --all -B --parent -o -j -p -q --lossless --region --name --help' ;;
+    save) options='--qmp -B --parent -o -j --resume --quit -p -q --help' ;;
+    restore) options='--qmp --exec --paused --running --parent -j -p -q --help' ;;
     info) options='--tree --parent --output= --help' ;;
     check) options='--repair --parent --output= -j -q --help' ;;
     compare) options='--region --parent -j -p -q --help' ;;

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// A pipe to or from QEMU.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "open.h"
+#include "snap/io.h"
+
+namespace snap::tool {
+
+struct Pipe {
+  Fd read, write;
+};
+
+/// As large as the system lets; closed in programs that are started.
+Pipe make_pipe();
+
+/// Writes into a pipe. A wait for its reader ends with a signal, or after minutes without a byte taken.
+class PipeSink final : public ByteSink {
+ public:
+  explicit PipeSink(Fd pipe);
+  Result<void> write(std::span<const std::byte> bytes) override;
+  /// Whether the pipe, and not what is written into it, is why writing failed.
+  bool failed() const { return failed_; }
+  std::uint64_t taken_bytes() const { return taken_; }
+
+ private:
+  Result<void> wait() const;
+
+  Fd pipe_;
+  bool failed_ = false;
+  std::uint64_t taken_ = 0;
+};
+
+}  // namespace snap::tool

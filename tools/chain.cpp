@@ -53,7 +53,7 @@ Reader& Chain::open(const ParentRef& parent, unsigned child_depth, const std::st
   auto reader = Reader::open(links_[place].file->source(), {.cache_bytes = cache_share(child_depth), .parent = grandparent});
   if (!reader) links_[place].file->fail(reader.error());
   links_[place].reader = std::move(*reader);
-  return *links_[place].reader;
+  return stand_in_ ? stand_in_(*links_[place].reader, static_cast<unsigned>(place)) : *links_[place].reader;
 }
 
 // Where there are several, the one with the right content is taken; the wrong ones are told of where none has it.
@@ -131,7 +131,8 @@ void StreamParents::fail_if_theirs(const Error& error) const {
   chain_.fail_if_theirs(error, input_.name());
 }
 
-OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places) : input_(input), chain_(places) {
+OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places, StandIn stand_in)
+    : input_(input), chain_(places, std::move(stand_in)) {
   const auto info = read_parent_info(input.source());
   if (!info) input.fail(info.error());
   Reader* parent = nullptr;

@@ -2,6 +2,7 @@
 // The parents of a snapshot: found where the user lets them be looked for, opened, kept open.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,10 +18,14 @@ using ParentPlaces = std::vector<std::string>;
 
 constexpr unsigned kMostParents = 64;  // SPEC 15
 
+/// What its children are opened over in a parent's place, which has the same content; the parent itself where nothing is to take it.
+/// Called for each parent of a chain, the furthest first. `distance`: 0 for the snapshot's own parent.
+using StandIn = std::function<Reader&(Reader& parent, unsigned distance)>;
+
 /// One snapshot's open parents. All methods end the command where they fail.
 class Chain {
  public:
-  explicit Chain(ParentPlaces places) : places_(std::move(places)) {}
+  explicit Chain(ParentPlaces places, StandIn stand_in = nullptr) : places_(std::move(places)), stand_in_(std::move(stand_in)) {}
 
   /// The parent that a snapshot names, with its own parents. `directory`: of the child, empty where it has none (a pipe).
   /// `child_depth`: the parent's own is less.
@@ -49,6 +54,7 @@ class Chain {
   Found find(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory) const;
 
   ParentPlaces places_;
+  StandIn stand_in_;
   std::vector<Link> links_;
 };
 
@@ -72,7 +78,7 @@ class StreamParents {
 class OpenSnapshot {
  public:
   /// `places`: for a snapshot that is a difference.
-  OpenSnapshot(Input& input, const ParentPlaces& places);
+  OpenSnapshot(Input& input, const ParentPlaces& places, StandIn stand_in = nullptr);
   Reader& reader() { return *reader_; }
   const Chain& chain() const { return chain_; }
   /// Ends the command with an error of this snapshot or of one of its parents.

@@ -15,6 +15,7 @@ Command add_compare(Options& options);
 Command add_map(Options& options);
 Command add_flatten(Options& options);
 Command add_rebase(Options& options);
+Command add_base(Options& options);
 Command add_bench(Options& options);
 
 }  // namespace snap::tool

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "base_keeper.h"
 #include "bench.h"
 #include "commands.h"
 #include "report.h"
@@ -30,6 +31,7 @@ int parse_and_run(int argc, char** argv) {
   line.add("map", "List the memory that differs from the parent's", add_map);
   line.add("flatten", "Make a difference stand alone", add_flatten);
   line.add("rebase", "Make a snapshot a difference against another parent", add_rebase);
+  line.add("base", "The memory of bases that clones share on this host: list, load, drop", add_base);
   line.add("bench", "Run vmsnap-bench", add_bench);
   return line.run(argc, argv);
 }
@@ -46,6 +48,7 @@ int guarded_main(int argc, char** argv) {
   try {
     occupy_standard_descriptors();
     if (argc > 1 && std::strcmp(argv[1], "bench") == 0) run_bench(argv);
+    if (argc > 1 && std::strcmp(argv[1], "base-keeper") == 0) return keep_base();
     install_signal_handlers();
     return parse_and_run(argc, argv);
   } catch (const Failure& failure) {

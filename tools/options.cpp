@@ -88,6 +88,10 @@ void Options::operands(const char* name, std::vector<std::string>& values, const
   app_.add_option(name, values, help)->required()->transform(unmarked());
 }
 
+void Options::optional_operands(const char* name, std::vector<std::string>& values, const char* help) {
+  app_.add_option(name, values, help)->transform(unmarked());
+}
+
 void Options::rest(std::vector<std::string>& words, const char* help) {
   rest_ = &words;
   app_.footer(help);

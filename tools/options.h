@@ -36,6 +36,8 @@ class Options {
   void optional_operand(const char* name, std::string& value, const char* help);
   /// One or more, as the last operand.
   void operands(const char* name, std::vector<std::string>& values, const char* help);
+  /// The same, or none.
+  void optional_operands(const char* name, std::vector<std::string>& values, const char* help);
   /// What stands behind "--", as it is.
   void rest(std::vector<std::string>& words, const char* help);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "clone.h"
 #include "commands.h"
 #include "incoming.h"
 #include "ingest.h"
@@ -24,6 +26,7 @@ struct RestoreArgs {
   std::string socket, source;
   ParentPlaces parents;
   std::vector<std::string> command;
+  CloneArgs clone;
   unsigned threads = 0;
   bool exec = false, paused = false, running = false, progress = false, quiet = false;
 };
@@ -32,6 +35,8 @@ void refuse_misplaced(const RestoreArgs& args) {
   if (args.exec == !args.socket.empty()) fail_usage("--qmp SOCKET, or --exec and a command behind '--'");
   if (args.exec && args.command.empty()) fail_usage("--exec: QEMU's command line goes behind '--'");
   if (!args.exec && !args.command.empty()) fail_usage("a command behind '--' goes with --exec");
+  if (!args.clone.clone && !args.clone.base.empty()) fail_usage("--base goes with --clone");
+  if (!args.clone.clone && !args.clone.directory.empty()) fail_usage("--base-dir goes with --clone");
   if (args.paused && args.running) fail_usage("--paused and --running exclude each other");
   for (const std::string& word : args.command) {
     const std::string_view option = std::string_view(word).substr(word.starts_with("--") ? 1 : 0);
@@ -45,15 +50,41 @@ bool ran(const Reader& reader) {
   return found != reader.metadata().end() && found->second == "running";
 }
 
-/// The whole guest as a stream.
-RestorePlan whole(Snapshot& snapshot, const RestoreArgs& args, Tally& tally) {
-  Reader& reader = snapshot.reader();
-  for (const RegionInfo& info : reader.regions()) tally.total += info.kind == RegionKind::kMemory ? info.size : 0;
-  const ExportOptions how{.threads = args.threads, .cancel = &cancel_flag(), .progress = &tally.done};
-  return {.write_stream = [&reader, how](ByteSink& sink) { return export_qemu(reader, sink, how); },
-          .fail = [&snapshot](const Error& error) { snapshot.fail(error); },
-          .run = args.running || (!args.paused && ran(reader))};
-}
+/// The guest as it is to be sent: whole, or what differs from a base.
+class Guest {
+ public:
+  Guest(Input& input, const RestoreArgs& args, Tally& tally) : args_(args), tally_(tally) {
+    if (args.clone.clone) {
+      clone_ = std::make_unique<Clone>(input, args.clone, args.parents, args.threads, tally);
+    } else {
+      snapshot_ = std::make_unique<Snapshot>(input, IngestOptions{.threads = args.threads, .parents = args.parents}, tally);
+    }
+  }
+
+  RestorePlan plan() {
+    RestorePlan plan = clone_ ? clone_->plan(tally_) : whole();
+    plan.run = args_.running || (!args_.paused && ran(clone_ ? clone_->reader() : snapshot_->reader()));
+    return plan;
+  }
+  /// Before a QEMU gets it that somebody else started.
+  void check(Qmp& qmp) {
+    if (clone_) clone_->check(qmp);
+  }
+
+ private:
+  RestorePlan whole() {
+    Reader& reader = snapshot_->reader();
+    for (const RegionInfo& info : reader.regions()) tally_.total += info.kind == RegionKind::kMemory ? info.size : 0;
+    const ExportOptions how{.threads = args_.threads, .cancel = &cancel_flag(), .progress = &tally_.done};
+    return {.write_stream = [&reader, how](ByteSink& sink) { return export_qemu(reader, sink, how); },
+            .fail = [this](const Error& error) { snapshot_->fail(error); }};
+  }
+
+  const RestoreArgs& args_;
+  Tally& tally_;
+  std::unique_ptr<Snapshot> snapshot_;
+  std::unique_ptr<Clone> clone_;
+};
 
 /// QEMU with a monitor of ours, on one end of a pair of sockets.
 class Started {
@@ -90,26 +121,34 @@ class Started {
   std::unique_ptr<Process> process_;
 };
 
-int restore(const RestoreArgs& args) {
-  refuse_misplaced(args);
+/// Answers the QEMU that was started, if one was. What it took is not kept: some stay its parent for long, and many do at once.
+std::unique_ptr<Started> give(const RestoreArgs& args) {
   const Stopwatch watch;
   Input input(args.source);
   Tally tally;
-  Snapshot snapshot(input, {.threads = args.threads, .parents = args.parents}, tally);
-  const RestorePlan plan = whole(snapshot, args, tally);
   std::unique_ptr<Started> started;
   std::uint64_t bytes = 0;
   {
-    if (args.exec) started = std::make_unique<Started>(args.command, plan);
     const Progress progress(want_progress(args.progress, args.quiet), tally);
-    if (started) {
+    Guest guest(input, args, tally);
+    const RestorePlan plan = guest.plan();
+    if (args.exec) {
+      started = std::make_unique<Started>(args.command, plan);
       bytes = started->give(plan);
     } else {
       Qmp qmp(args.socket);
+      guest.check(qmp);
       bytes = give_guest(qmp, plan);
     }
   }
   if (!args.quiet) say(fmt::format("{}: {}", input.name(), summary_line(input.size(), bytes, watch.seconds())));
+  return started;
+}
+
+int restore(const RestoreArgs& args) {
+  refuse_misplaced(args);
+  const auto started = give(args);
+  ::malloc_trim(0);
   return started ? started->wait() : kExitOk;
 }
 
@@ -119,6 +158,9 @@ Command add_restore(Options& options) {
   auto args = std::make_shared<RestoreArgs>();
   options.text("--qmp", args->socket, "SOCKET", "The monitor of a QEMU that waits with -incoming defer");
   options.flag("--exec", args->exec, "Start QEMU, with the command line behind '--', and stay until it ends");
+  options.flag("--clone", args->clone.clone, "Map the guest's RAM privately from its base's, and send only what differs");
+  options.text("--base", args->clone.base, "FILE|DIR", "The base of a clone, or a directory in which it is looked for; by default the guest's own parent");
+  options.text("--base-dir", args->clone.directory, "DIR", "Where kept bases are registered; by default vmsnap in $XDG_RUNTIME_DIR or /run");
   options.flag("--paused", args->paused, "Leave the guest stopped");
   options.flag("--running", args->running, "Let the guest run, whether or not it did when it was saved");
   options.parents(args->parents);

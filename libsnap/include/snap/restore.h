@@ -58,6 +58,11 @@ class HeldSnapshot : public Reader {
 
 /// Decodes the memory regions of `reader`, which must outlive what comes back, on options.threads threads.
 Result<std::unique_ptr<HeldSnapshot>> hold_in_memory(Reader& reader, const RestoreOptions& options);
+/// The same of one memory region. `name` is what /proc calls the memory file: at most 200 bytes.
+Result<std::unique_ptr<HeldSnapshot>> hold_region(Reader& reader, std::size_t region, const char* name, const RestoreOptions& options);
+/// The same with a memory file in which somebody held the region before. It must be sealed and of the region's size; that it has the
+/// region's bytes is the caller's word. The descriptor stays the caller's.
+Result<std::unique_ptr<HeldSnapshot>> hold_with(Reader& reader, std::size_t region, int memory_fd);
 
 /// A stretch of whole pages that differ from the parent's; of a snapshot that stands alone, pages that are not zero. The last may
 /// reach to the end of a region that ends inside a page.

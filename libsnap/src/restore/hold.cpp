@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -26,8 +27,8 @@ class MemoryFile {
     if (fd_ >= 0) ::close(fd_);
   }
 
-  Result<void> make(std::size_t bytes) {
-    fd_ = ::memfd_create("vmsnap-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  Result<void> make(std::size_t bytes, const char* name) {
+    fd_ = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd_ < 0) return io_error("cannot make a memory file");
     if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return io_error("cannot size a memory file", bytes);
     // A size that no memory has is refused before it is filled.
@@ -38,9 +39,31 @@ class MemoryFile {
     return {};
   }
 
+  int fd() const { return fd_; }
+  /// Once it is sealed.
+  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(memory_), memory_ == nullptr ? 0 : bytes_}; }
+
   // Nobody can change it any more, not even whoever gets the descriptor.
   Result<void> seal() {
-    if (::fcntl(fd_, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return io_error("cannot seal a memory file");
+    if (::fcntl(fd_, F_ADD_SEALS, kSeals) != 0) return io_error("cannot seal a memory file");
+    return map();
+  }
+
+  /// One that was made and sealed before.
+  Result<void> take(int fd, std::size_t bytes) {
+    fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (fd_ < 0) return io_error("cannot take a memory file");
+    const int seals = ::fcntl(fd_, F_GET_SEALS);
+    if (seals < 0 || (seals & kSeals) != kSeals) return invalid("a memory file that is not sealed");
+    struct stat status{};
+    if (::fstat(fd_, &status) != 0) return io_error("cannot tell the size of a memory file");
+    if (static_cast<std::uint64_t>(status.st_size) != bytes) return invalid("a memory file of another size than its region", bytes);
+    bytes_ = bytes;
+    return map();
+  }
+
+ private:
+  Result<void> map() {
     if (bytes_ == 0) return {};
     memory_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd_, 0);
     if (memory_ != MAP_FAILED) return {};
@@ -48,11 +71,8 @@ class MemoryFile {
     return io_error("cannot map a memory file", bytes_);
   }
 
-  int fd() const { return fd_; }
-  /// Once it is sealed.
-  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(memory_), memory_ == nullptr ? 0 : bytes_}; }
+  static constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
- private:
   int fd_ = -1;
   void* memory_ = nullptr;
   std::size_t bytes_ = 0;
@@ -63,17 +83,23 @@ class HeldReader final : public HeldSnapshot, public PageReader {
   explicit HeldReader(Reader& reader) : reader_(reader), pages_(dynamic_cast<PageReader*>(&reader)), files_(reader.regions().size()) {}
 
   Result<void> load(const RestoreOptions& options) {
-    RestoreOptions fresh = options;
-    fresh.target_is_zero = true;
     for (std::size_t region = 0; region < files_.size(); ++region) {
-      const RegionInfo& info = reader_.regions()[region];
-      if (info.kind != RegionKind::kMemory) continue;
-      SNAP_TRY(files_[region].make(static_cast<std::size_t>(info.size)));
-      // Written, not mapped: a page that is written whole need not be cleared first.
-      SNAP_TRY(restore_to_file(reader_, region, files_[region].fd(), 0, fresh));
-      SNAP_TRY(files_[region].seal());
+      if (reader_.regions()[region].kind == RegionKind::kMemory) SNAP_TRY(load(region, "vmsnap-region", options));
     }
     return {};
+  }
+
+  Result<void> load(std::size_t region, const char* name, const RestoreOptions& options) {
+    RestoreOptions fresh = options;
+    fresh.target_is_zero = true;
+    SNAP_TRY(files_[region].make(static_cast<std::size_t>(reader_.regions()[region].size), name));
+    // Written, not mapped: a page that is written whole need not be cleared first.
+    SNAP_TRY(restore_to_file(reader_, region, files_[region].fd(), 0, fresh));
+    return files_[region].seal();
+  }
+
+  Result<void> take(std::size_t region, int memory_fd) {
+    return files_[region].take(memory_fd, static_cast<std::size_t>(reader_.regions()[region].size));
   }
 
   std::span<const RegionInfo> regions() const override { return reader_.regions(); }
@@ -126,11 +152,29 @@ class HeldReader final : public HeldSnapshot, public PageReader {
   std::vector<MemoryFile> files_;
 };
 
+bool is_memory(const Reader& reader, std::size_t region) {
+  return region < reader.regions().size() && reader.regions()[region].kind == RegionKind::kMemory;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<HeldSnapshot>> hold_in_memory(Reader& reader, const RestoreOptions& options) {
   auto held = std::make_unique<HeldReader>(reader);
   SNAP_TRY(held->load(options));
+  return std::unique_ptr<HeldSnapshot>(std::move(held));
+}
+
+Result<std::unique_ptr<HeldSnapshot>> hold_region(Reader& reader, std::size_t region, const char* name, const RestoreOptions& options) {
+  if (!is_memory(reader, region)) return invalid("no such memory region", region);
+  auto held = std::make_unique<HeldReader>(reader);
+  SNAP_TRY(held->load(region, name, options));
+  return std::unique_ptr<HeldSnapshot>(std::move(held));
+}
+
+Result<std::unique_ptr<HeldSnapshot>> hold_with(Reader& reader, std::size_t region, int memory_fd) {
+  if (!is_memory(reader, region)) return invalid("no such memory region", region);
+  auto held = std::make_unique<HeldReader>(reader);
+  SNAP_TRY(held->take(region, memory_fd));
   return std::unique_ptr<HeldSnapshot>(std::move(held));
 }
 

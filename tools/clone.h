@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A guest whose RAM is a private mapping of its base's: only what differs is sent.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base_store.h"
+#include "chain.h"
+#include "incoming.h"
+#include "snap/restore.h"
+
+namespace snap::tool {
+
+struct CloneArgs {
+  bool clone = false;
+  std::string base;       ///< a snapshot, or a directory of parents; empty: the guest's own parent, or itself where it has none
+  std::string directory;  ///< of kept bases; empty: the default
+};
+
+/// All methods end the command where they fail.
+class Clone {
+ public:
+  Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned threads, Tally& tally);
+
+  Reader& reader() { return opened_->reader(); }
+  /// `write_stream` and `fail` use this object.
+  RestorePlan plan(Tally& tally);
+  /// That a QEMU which somebody else started has the base's memory.
+  void check(Qmp& qmp);
+  /// The options of QEMU that make its RAM, with that file.
+  static std::vector<std::string> ram_arguments(const RegionInfo& ram, const std::string& path);
+
+ private:
+  Reader& stand_in(Reader& parent, unsigned distance);
+  void take_base(Reader& base);
+  const RegionInfo& ram() { return reader().regions()[region_]; }
+
+  Input& input_;
+  const CloneArgs& args_;
+  unsigned threads_;
+  Tally& tally_;
+  std::string wanted_;  ///< the base's digest; empty: the nearest parent's
+  BaseStore store_;
+  BaseStore::Memory memory_;
+  Reader* base_ = nullptr;  ///< that the memory is of
+  std::unique_ptr<HeldSnapshot> held_;
+  std::unique_ptr<OpenSnapshot> opened_;
+  std::size_t region_ = 0;
+};
+
+/// The main memory of a base.
+std::size_t base_region(const Reader& reader, const std::string& name);
+
+}  // namespace snap::tool

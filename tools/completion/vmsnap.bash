@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for vmsnap(1)
 
-_vmsnap_commands='convert save restore info check compare map flatten rebase bench'
+_vmsnap_commands='convert save restore info check compare map flatten rebase base bench'
 _vmsnap_formats='vmsnap raw qcow2 vmstate'
 
 _vmsnap_writer_options() {
@@ -67,14 +67,15 @@ _vmsnap() {
 
   local options=''
   case $command in
-    convert) options='-f -O -l --all -B --parent -o -j -p -q --lossless --region --name --help' ;;
+    convert) options='-f -O -l --all -B --parent -o -j -p -q --lossless --region --machine --name --help' ;;
     save) options='--qmp -B --parent -o -j --resume --quit -p -q --help' ;;
-    restore) options='--qmp --exec --paused --running --parent -j -p -q --help' ;;
+    restore) options='--qmp --exec --clone --base --base-dir --paused --running --parent -j -p -q --help' ;;
     info) options='--tree --parent --output= --help' ;;
     check) options='--repair --parent --output= -j -q --help' ;;
     compare) options='--region --parent -j -p -q --help' ;;
     map) options='--region --output= --help' ;;
     flatten) options='--parent -o -j -p -q --help' ;;
+    base) options='--all --base-dir --parent --output= -j -p -q --help' ;;
     rebase) options='-B --parent -o -j -p -q --help' ;;
     help) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_commands" -- "$current") && return ;;
   esac

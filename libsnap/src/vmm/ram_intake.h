@@ -31,7 +31,7 @@ class PageSet {
   std::uint64_t next(std::uint64_t begin, std::uint64_t end) const;
 
  private:
-  static constexpr std::uint64_t kWords = 64;
+  static constexpr std::uint64_t kWords = 16;  // a page here and there costs no more than 150 bytes
   using Part = std::array<std::uint64_t, kWords>;
   const Part* part_of(std::uint64_t page) const {
     const std::uint64_t at = page / (64 * kWords);

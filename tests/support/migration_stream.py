@@ -8,6 +8,7 @@ import argparse, random, struct, sys
 
 ZERO, LIST, PAGE, EOS, CONTINUE, XBZRLE = 2, 4, 8, 16, 32, 64
 MACHINE = b"pc-i440fx-7.2"
+ZEROS = bytes(4096)
 
 
 def short(text): return bytes([len(text)]) + text
@@ -54,7 +55,7 @@ class Stream:
         self.put(*body)
 
     def page(self, block, number, content):
-        if any(content): self.record(block, number, PAGE, content)
+        if bytes(content) != ZEROS: self.record(block, number, PAGE, content)
         else: self.record(block, number, ZERO, b"\0")
 
     def xbzrle(self, block, number, body):

@@ -104,7 +104,7 @@ Outcome convert_part(Input& image, const Part& part, const std::string& path, Ne
   Outcome outcome;
   {
     const Progress progress(want_progress(args.progress, args.quiet), tally);
-    const IngestOptions options{.snapshot = part.selector, .lossless = args.lossless, .threads = args.threads, .parents = args.parents};
+    const IngestOptions options{.snapshot = part.selector, .lossless = args.lossless, .threads = args.threads, .machine = args.machine, .parents = args.parents};
     outcome = store(image, output, parent, how, options, tally);
     output.commit();
   }

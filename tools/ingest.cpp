@@ -234,7 +234,9 @@ Result<std::uint64_t> ingest(Input& input, Destination& destination, const Write
     if (const auto set = writer.set_metadata(key, value); !set) return set.error();
   }
   const auto taken = finish(writer, nullptr);
-  return taken && *imported ? write_again(**imported, destination, how, options, tally) : taken;
+  if (!taken || *imported == nullptr) return taken;
+  created->reset();  // the second writer has tables of its own
+  return write_again(**imported, destination, how, options, tally);
 }
 
 Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptions& how, const IngestOptions& options, Tally& tally) {

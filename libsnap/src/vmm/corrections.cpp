@@ -30,13 +30,18 @@ class CorrectedRegion final : public RandomSource {
     return part.size();
   }
 
-  /// The stretch from `offset` on that is all zero, or is not.
+  /// The stretch from `offset` on that is all zero, or may not be. Of zeros with late pages only the blocks that have some are not.
   Result<Extent> extent(std::uint64_t offset) {
     auto extent = reader_.extent(region_, offset);
     SNAP_TRY(note(extent));
     extent->length = std::min(extent->length, kStepBytes);
-    const std::uint64_t first = offset / kPageBytes;
-    if (!extent->data && block_ != kNoBlock && late_.any(block_, first, ceil_div(offset + extent->length, kPageBytes))) extent->data = true;
+    if (extent->data || block_ == kNoBlock) return extent;
+    const std::uint64_t end = ceil_div(offset + extent->length, kPageBytes);
+    const std::uint64_t late = late_.next(block_, offset / kPageBytes, end);
+    if (late == end) return extent;
+    const std::uint64_t in_block = late * kPageBytes / reader_.block_bytes() * reader_.block_bytes();
+    extent->data = in_block <= offset;
+    extent->length = extent->data ? std::min<std::uint64_t>(extent->length, reader_.block_bytes()) : in_block - offset;
     return extent;
   }
 
@@ -49,12 +54,13 @@ class CorrectedRegion final : public RandomSource {
 
   Result<void> patch(std::uint64_t offset, std::span<std::byte> out) const {
     const std::uint64_t end = offset + out.size();
-    if (block_ == kNoBlock || !late_.any(block_, offset / kPageBytes, ceil_div(end, kPageBytes))) return {};
+    if (block_ == kNoBlock) return {};
     if (offset % kPageBytes != 0) return invalid("a page of a corrected region read in part", offset);
-    for (std::uint64_t at = offset; at < end; at += kPageBytes) {
-      if (!late_.has(block_, at / kPageBytes)) continue;
+    const std::uint64_t last = ceil_div(end, kPageBytes);
+    for (std::uint64_t page = offset / kPageBytes; (page = late_.next(block_, page, last)) != last; ++page) {
+      const std::uint64_t at = page * kPageBytes;
       const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, end - at));
-      SNAP_TRY(late_.patch(block_, at / kPageBytes, out.subspan(static_cast<std::size_t>(at - offset), count)));
+      SNAP_TRY(late_.patch(block_, page, out.subspan(static_cast<std::size_t>(at - offset), count)));
     }
     return {};
   }

@@ -26,11 +26,16 @@ LatePages::~LatePages() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<void> LatePages::open() {
-  if (fd_ >= 0) return {};
-  SNAP_TRY_ASSIGN(fd, anonymous_file(spool_dir_fd_));
-  fd_ = fd;
-  return {};
+Result<void> LatePages::write(std::span<const std::byte> bytes, std::uint64_t offset) {
+  if (fd_ < 0) {
+    SNAP_TRY_ASSIGN(fd, anonymous_file(spool_dir_fd_));
+    fd_ = fd;
+  }
+  auto written = write_at(fd_, bytes, offset);
+  if (written) return written;
+  Error error = written.error();
+  error.what = "cannot write the spool file of pages that came again";
+  return error;
 }
 
 std::uint64_t LatePages::page_at(const Block& block, std::uint64_t page) const { return block.first + page * kPageBytes; }
@@ -39,25 +44,27 @@ std::uint64_t LatePages::mask_at(const Block& block, std::uint64_t page) const {
 }
 
 Result<void> LatePages::put(std::size_t block, std::uint64_t page, std::span<const std::byte> bytes) {
-  SNAP_TRY(open());
   Block& at = blocks_[block];
+  empty_ = false;
   at.late.add(page);
   at.partly.remove(page);
-  return write_at(fd_, bytes, page_at(at, page));
+  if (is_zero(bytes)) return at.zero.add(page), Result<void>();
+  at.zero.remove(page);
+  return write(bytes, page_at(at, page));
 }
 
 Result<bool> LatePages::put_delta(std::size_t block, std::uint64_t page, std::span<const std::byte> delta) {
-  SNAP_TRY(open());
   Block& at = blocks_[block];
   Page known{};
   Mask mask{};
   PosixSource spool(fd_);
-  if (at.late.has(page)) SNAP_TRY(read_exact(spool, page_at(at, page), known, "the spool file became shorter"));
+  if (at.late.has(page) && !at.zero.has(page)) SNAP_TRY(read_exact(spool, page_at(at, page), known, "the spool file became shorter"));
   const bool partly = !at.late.has(page) || at.partly.has(page);
   if (at.partly.has(page)) SNAP_TRY(read_exact(spool, mask_at(at, page), mask, "the spool file became shorter"));
   if (!partly) {
     if (!xbzrle_decode(delta, known)) return false;
-    SNAP_TRY(write_at(fd_, known, page_at(at, page)));
+    at.zero.remove(page);
+    SNAP_TRY(write(known, page_at(at, page)));
     return true;
   }
   // A delta holds the changed bytes as they are now: they are those that come out alike over two different pages.
@@ -70,15 +77,20 @@ Result<bool> LatePages::put_delta(std::size_t block, std::uint64_t page, std::sp
     known[i] = zeros[i];
     set(mask, i);
   }
+  empty_ = false;
   at.late.add(page);
   at.partly.add(page);
-  SNAP_TRY(write_at(fd_, known, page_at(at, page)));
-  SNAP_TRY(write_at(fd_, mask, mask_at(at, page)));
+  SNAP_TRY(write(known, page_at(at, page)));
+  SNAP_TRY(write(mask, mask_at(at, page)));
   return true;
 }
 
 Result<void> LatePages::patch(std::size_t block, std::uint64_t page, std::span<std::byte> bytes) const {
   const Block& at = blocks_[block];
+  if (at.zero.has(page)) {
+    std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    return {};
+  }
   PosixSource spool(fd_);
   Page known;
   SNAP_TRY(read_exact(spool, page_at(at, page), known, "the spool file became shorter"));

@@ -9,6 +9,7 @@ namespace snap {
 namespace {
 
 constexpr const char* kEnds = "the migration stream ends in its head";
+constexpr std::size_t kMaxHeadBytes = 64 * 1024;  // what there is takes a hundredth
 constexpr std::uint32_t kMaxMachineName = 255;
 constexpr std::uint32_t kMaxCapabilities = 256;
 constexpr std::string_view kGlobalState = "\x0bglobalstate";
@@ -33,6 +34,7 @@ class HeadParser {
 
  private:
   Result<std::span<const std::byte>> take(std::size_t count) {
+    if (count > kMaxHeadBytes - head_.bytes.size()) return fail(Code::kLimit, "the head of the migration stream is larger than 64 KiB", stream_.offset());
     SNAP_TRY_ASSIGN(at, stream_.take(count, kEnds));
     append(head_.bytes, {at, count});
     append(rest_, {at, count});

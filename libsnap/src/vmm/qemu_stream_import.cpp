@@ -31,6 +31,7 @@ class QemuImport {
       : stream_(stream), writer_(writer), options_(options), intake_(writer, options.spool_dir_fd) {}
 
   Result<Imported> run() {
+    if (!options_.machine.empty() && !knows_machine(options_.machine)) return invalid("a machine type of which it is not known where its RAM lies");
     const std::uint64_t at = stream_.offset();
     SNAP_TRY_ASSIGN(head, take_qemu_head(stream_));
     head_ = std::move(head);
@@ -227,6 +228,7 @@ class QemuImport {
 
   Result<void> blocks(std::uint64_t total, std::uint64_t at) {
     if (intake_.block_count() != 0) return corrupt(at, "a second list of RAM blocks");
+    if (total > kMaxRamBytes) return fail(Code::kLimit, "more memory than 8 TiB", at, total);
     if (head_.mapped_ram) return mapped_blocks(total, at);
     std::vector<Listed> list;
     for (std::uint64_t left = total; left != 0;) {

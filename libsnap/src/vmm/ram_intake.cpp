@@ -20,25 +20,25 @@ void PageSet::remove(std::uint64_t page) {
   if (has(page)) (*parts_[page / (64 * kWords)])[page / 64 % kWords] &= ~(std::uint64_t{1} << page % 64);
 }
 
-bool PageSet::any(std::uint64_t begin, std::uint64_t end) const {
+std::uint64_t PageSet::next(std::uint64_t begin, std::uint64_t end) const {
   for (std::uint64_t page = begin; page < end;) {
     const Part* part = part_of(page);
     if (part == nullptr) {
-      if (page / (64 * kWords) >= parts_.size()) return false;
+      if (page / (64 * kWords) >= parts_.size()) return end;
       page = (page / (64 * kWords) + 1) * 64 * kWords;
     } else if (const std::uint64_t word = (*part)[page / 64 % kWords] >> page % 64; word == 0) {
       page = (page / 64 + 1) * 64;
     } else {
-      return page + static_cast<std::uint64_t>(__builtin_ctzll(word)) < end;
+      return std::min(end, page + static_cast<std::uint64_t>(__builtin_ctzll(word)));
     }
   }
-  return false;
+  return end;
 }
 
 Result<void> RamIntake::add_block(RegionInfo info) {
   const std::uint64_t room = kMaxRamBytes - total_bytes_;
   const std::uint64_t bytes = info.size == kUnknownSize ? room : info.size;
-  if (bytes > room) return fail(Code::kLimit, "more memory than 8 TiB", bytes);
+  if (bytes > room) return fail(Code::kLimit, "more memory than 8 TiB", 0, bytes);
   late_->add_block(total_bytes_);
   total_bytes_ += bytes;
   blocks_.push_back({std::move(info), ceil_div(bytes, kPageBytes), {}});

@@ -27,10 +27,11 @@ class PageSet {
   }
   void add(std::uint64_t page);
   void remove(std::uint64_t page);
-  bool any(std::uint64_t begin, std::uint64_t end) const;
+  /// The first of the set in [begin, end); `end` where there is none.
+  std::uint64_t next(std::uint64_t begin, std::uint64_t end) const;
 
  private:
-  static constexpr std::uint64_t kWords = 64;
+  static constexpr std::uint64_t kWords = 16;  // a page here and there costs no more than 150 bytes
   using Part = std::array<std::uint64_t, kWords>;
   const Part* part_of(std::uint64_t page) const {
     const std::uint64_t at = page / (64 * kWords);
@@ -47,12 +48,14 @@ class LatePages {
   LatePages(const LatePages&) = delete;
   LatePages& operator=(const LatePages&) = delete;
 
-  bool empty() const { return fd_ < 0; }
-  bool has(std::size_t block, std::uint64_t page) const { return block < blocks_.size() && blocks_[block].late.has(page); }
-  bool any(std::size_t block, std::uint64_t begin, std::uint64_t end) const { return block < blocks_.size() && blocks_[block].late.any(begin, end); }
+  bool empty() const { return empty_; }
+  /// The first late page of [begin, end); `end` where there is none.
+  std::uint64_t next(std::size_t block, std::uint64_t begin, std::uint64_t end) const {
+    return block < blocks_.size() ? blocks_[block].late.next(begin, end) : end;
+  }
 
   /// `first`: where the block's bytes begin when all blocks stand one behind the other.
-  void add_block(std::uint64_t first) { blocks_.push_back({first, {}, {}}); }
+  void add_block(std::uint64_t first) { blocks_.push_back({first, {}, {}, {}}); }
   Result<void> put(std::size_t block, std::uint64_t page, std::span<const std::byte> bytes);
   /// An XBZRLE delta over what was known of the page, or over a page that is not at hand. False where it is no legal one.
   Result<bool> put_delta(std::size_t block, std::uint64_t page, std::span<const std::byte> delta);
@@ -63,14 +66,16 @@ class LatePages {
   struct Block {
     std::uint64_t first = 0;
     PageSet late;
+    PageSet zero;    ///< of the late pages those that are zero: they take no room in the spool
     PageSet partly;  ///< of the late pages those of which only some bytes are known
   };
-  Result<void> open();
+  Result<void> write(std::span<const std::byte> bytes, std::uint64_t offset);
   std::uint64_t page_at(const Block& block, std::uint64_t page) const;
   std::uint64_t mask_at(const Block& block, std::uint64_t page) const;
 
   int spool_dir_fd_;
   int fd_ = -1;
+  bool empty_ = true;
   std::vector<Block> blocks_;
 };
 

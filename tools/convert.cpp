@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,11 +38,14 @@ void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   if (!args.name.empty() && from != Format::kRaw) fail_usage("--name names the region of a raw input" + is);
   if (!args.parent.empty() && to != Format::kVmsnap) fail_usage("-B goes with -O vmsnap");
   if (!args.region.empty() && to != Format::kRaw) fail_usage("--region goes with -O raw");
+  if (!args.states.empty() && to != Format::kRaw && (from != Format::kRaw || to != Format::kVmsnap)) {
+    fail_usage("--state goes with a raw input and -O vmsnap, or with -O raw" + is);
+  }
   if (!args.writer_options.empty() && to != Format::kVmsnap) fail_usage("-o goes with -O vmsnap");
   if (args.all && (from != Format::kQcow2 || to != Format::kVmsnap)) fail_usage("--all makes snapshots of those in a qcow2 image" + is);
   if (args.all && !args.snapshot.empty()) fail_usage("--all and -l exclude each other");
   if (to == Format::kQcow2) fail_usage("-O qcow2: vmsnap reads qcow2 images but does not write them");
-  if (!args.machine.empty() && to != Format::kVmsnap) fail_usage("--machine goes with -O vmsnap");
+  if (!args.machine.empty() && to != Format::kVmsnap && to != Format::kElf) fail_usage("--machine goes with -O vmsnap and -O elf");
 }
 
 Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
@@ -57,7 +61,9 @@ Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const I
 }
 
 Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  const std::vector<StateFile> states = parse_states(args.states);
   if (input.format() == Format::kVmsnap && !input.seekable()) {
+    if (!states.empty()) fail_usage("--state: a snapshot from a pipe is read once; convert from a file");
     input.stream().count_in(tally.done);
     const auto bytes = emit_raw_stream(input, args.region, args.parents, args.destination, output);
     if (!bytes) fail_between(bytes.error(), input, output);
@@ -65,22 +71,51 @@ Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const Inge
   }
   Snapshot snapshot(input, options, tally);
   const auto regions = choose_regions(snapshot.reader(), args.region, input.name());
+  std::deque<Output> state_files;
+  if (const auto done = emit_states(states, snapshot.reader(), input, state_files); !done) {
+    if (done.error().ancestor != 0) snapshot.fail(done.error());
+    fail_between(done.error(), input, state_files.back());
+  }
   const auto bytes = emit_raw(snapshot.reader(), regions, output, args.threads, tally);
   if (!bytes && bytes.error().ancestor != 0) snapshot.fail(bytes.error());
   if (!bytes) fail_between(bytes.error(), input, output);
+  for (Output& each : state_files) each.commit();
   return {.in = input.size(), .out = *bytes};
 }
 
-Outcome to_qemu(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+/// Runs an export of a snapshot that is made of the input where it is none.
+template <typename Export>
+Outcome emit_whole(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally, Export run) {
   Snapshot snapshot(input, options, tally);
   for (const RegionInfo& info : snapshot.reader().regions()) {
     if (info.kind == RegionKind::kMemory) tally.total += info.size;
   }
-  const ExportOptions how{.threads = args.threads, .cancel = &cancel_flag(), .progress = &tally.done};
-  const auto done = export_qemu(snapshot.reader(), output.sink(), how);
+  const ExportOptions how{.threads = args.threads,
+                          .cancel = &cancel_flag(),
+                          .progress = &tally.done,
+                          .machine = args.machine,
+                          .target_is_zero = output.fresh()};
+  const Result<void> done = run(snapshot.reader(), how);
   if (!done && done.error().ancestor != 0) snapshot.fail(done.error());
   if (!done) fail_between(done.error(), input, output);
-  return {.in = input.size(), .out = output.sink().taken_bytes()};
+  return {.in = input.size(), .out = output.written_bytes()};
+}
+
+Outcome to_qemu(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  return emit_whole(input, output, args, options, tally,
+                    [&](Reader& reader, const ExportOptions& how) { return export_qemu(reader, output.sink(), how); });
+}
+
+Outcome to_elf(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  return emit_whole(input, output, args, options, tally, [&](Reader& reader, const ExportOptions& how) {
+    return output.seekable() ? export_elf_to_file(reader, output.fd(), how) : export_elf(reader, output.sink(), how);
+  });
+}
+
+Outcome to_mapped_ram(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  if (!output.seekable()) fail_usage(fmt::format("-O mapped-ram: {} is no file; QEMU too reads it out of one", output.name()));
+  return emit_whole(input, output, args, options, tally,
+                    [&](Reader& reader, const ExportOptions& how) { return export_mapped_ram(reader, output.fd(), how); });
 }
 
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
@@ -107,6 +142,10 @@ WriteFormat writer_of(Format format) {
       return to_vmstate;
     case Format::kQemu:
       return to_qemu;
+    case Format::kElf:
+      return to_elf;
+    case Format::kMappedRam:
+      return to_mapped_ram;
     default:
       fail_usage(fmt::format("-O {}: vmsnap does not write that", format_name(format)));
   }
@@ -115,6 +154,7 @@ WriteFormat writer_of(Format format) {
 int convert(const ConvertArgs& args) {
   const Format to = format_option("-O", args.output_format);
   const auto from = args.input_format.empty() ? std::nullopt : std::optional(format_option("-f", args.input_format));
+  parse_states(args.states);
   writer_options(args.writer_options, args.threads);  // a mistake there is said before a file is touched
   const Stopwatch watch;
   Input input(args.source, from);
@@ -125,6 +165,7 @@ int convert(const ConvertArgs& args) {
       .snapshot = args.snapshot, .lossless = args.lossless, .threads = args.threads, .machine = args.machine, .parents = args.parents,
       .destination = args.destination};
   if (!args.name.empty()) options.region_name = args.name;
+  if (to == Format::kVmsnap) options.states = parse_states(args.states);
 
   Tally tally;
   Outcome outcome;
@@ -144,7 +185,7 @@ int convert(const ConvertArgs& args) {
 Command add_convert(Options& options) {
   auto args = std::make_shared<ConvertArgs>();
   options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate, qemu, libvirt, xen, elf; detected where not given");
-  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu");
+  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu, mapped-ram, elf");
   options.text("-l", args->snapshot, "SNAPSHOT", "ID or name of the snapshot in a qcow2 image");
   options.flag("--all", args->all, "All snapshots of a qcow2 image, each a file in the directory DST; the first is the others' parent");
   options.text("-B", args->parent, "PARENT", "Write DST as a difference against this snapshot");
@@ -157,6 +198,7 @@ Command add_convert(Options& options) {
   options.text("--region", args->region, "NAME|all", "For a raw DST: another region than the main memory, or all of the memory");
   options.text("--machine", args->machine, "TYPE", "The guest's machine type, which says where it sees its RAM: pc, q35, microvm, virt, with or without a version");
   options.text("--name", args->name, "REGION", "For a raw SRC: the name of its region; 'ram' by default");
+  options.texts("--state", args->states, "NAME=FILE", "Take FILE along with a raw SRC as state NAME; with -O raw, write state NAME into FILE");
   options.operand("SRC", args->source, "The input; - is stdin");
   options.operand("DST", args->destination, "The output; - is stdout. With --all a directory");
   return [args] { return convert(*args); };

@@ -13,7 +13,7 @@ struct ConvertArgs {
   std::string input_format, output_format = "vmsnap";
   std::string snapshot, region, name, parent, machine;
   ParentPlaces parents;
-  std::vector<std::string> writer_options;
+  std::vector<std::string> writer_options, states;
   unsigned threads = 0;
   bool progress = false, quiet = false, lossless = false, all = false;
   std::string source, destination;

@@ -188,6 +188,8 @@ Result<Imported> import_foreign(Input& input, Writer& writer, const IngestOption
       InputStream stream(input);
       return import_qemu(stream.source(), writer, import);
     }
+    case Format::kElf:
+      return no_corrections(input.seekable() ? import_elf(input.source(), writer, import) : import_elf_stream(input.stream(), writer, import));
     default:
       return no_corrections(input.seekable() ? import_raw(input.source(), options.region_name, writer, import)
                                              : import_raw_stream(input.stream(), options.region_name, writer, import));
@@ -233,6 +235,7 @@ Result<std::uint64_t> ingest(Input& input, Destination& destination, const Write
   for (const auto& [key, value] : options.metadata) {
     if (const auto set = writer.set_metadata(key, value); !set) return set.error();
   }
+  if (const auto states = take_states(options.states, writer); !states) return states.error();
   const auto taken = finish(writer, nullptr);
   if (!taken || *imported == nullptr) return taken;
   created->reset();  // the second writer has tables of its own

@@ -4,12 +4,14 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chain.h"
 #include "open.h"
 #include "progress.h"
 #include "snap/reader.h"
 #include "snap/writer.h"
+#include "states.h"
 
 namespace snap::tool {
 
@@ -18,6 +20,7 @@ struct IngestOptions {
   std::string region_name = "ram";  ///< of raw memory
   bool lossless = false;
   unsigned threads = 1;
+  std::vector<StateFile> states{};  ///< taken along with raw memory
   std::string machine{};  ///< the guest's machine type; empty: as the input says
   ParentPlaces parents{};     ///< for a snapshot that is a difference
   std::string destination{};  ///< must be none of its parents; empty where that was looked at

@@ -197,6 +197,12 @@ void Output::open_existing(const std::string& path, const Input& input, const st
   seekable_ = S_ISBLK(status.st_mode);
 }
 
+std::uint64_t Output::written_bytes() const {
+  struct stat status {};
+  const bool placed = seekable_ && sink_->taken_bytes() == 0 && ::fstat(fd_, &status) == 0;
+  return placed ? static_cast<std::uint64_t>(status.st_size) : sink_->taken_bytes();
+}
+
 void Output::may_start_again() {
   if (!file_) draft_.emplace();
 }

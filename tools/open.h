@@ -112,6 +112,8 @@ class Output final : public Destination {
   bool seekable() const { return seekable_; }
   /// Reads as zeros where nothing was written.
   bool fresh() const { return file_ != nullptr; }
+  /// What the sink took, or how large a file became that was written at any place.
+  std::uint64_t written_bytes() const;
   /// A pipe that may_start_again() gets nothing before commit().
   GuardedSink& sink() override { return draft_ ? draft_->sink() : sink_.value(); }
   void may_start_again() override;

@@ -90,11 +90,33 @@ Result<void> import_raw_stream(ByteSource& memory, std::string_view name, Writer
 /// a mapped-ram file. Regions are the RAM blocks; what is not RAM becomes states. See docs/import-qemu.md.
 Result<Imported> import_qemu(ByteSource& stream, Writer& writer, const ImportOptions& options);
 
+/// An ELF core of guest-physical memory (QEMU's dump-guest-memory, virsh dump --memory-only, /proc/vmcore): ELF64 or ELF32, little-endian.
+/// Its segments become the region "ram", one behind the other with their addresses as placements ("ram.1" and so on where they are more
+/// than 64); its notes the state "elf.notes". Holes of sparse files are not read.
+Result<void> import_elf(RandomSource& core, Writer& writer, const ImportOptions& options);
+/// The same in one pass: kUnsupported where the program headers stand behind the memory or segments share bytes of the file.
+Result<void> import_elf_stream(ByteSource& core, Writer& writer, const ImportOptions& options);
+
 struct ExportOptions {
   unsigned threads = 1;  ///< worker threads; 0: all work in the caller's thread
   const std::atomic<bool>* cancel = nullptr;
   std::atomic<std::uint64_t>* progress = nullptr;  ///< counts bytes of memory dealt with
+  /// ELF: the machine type that says where the guest sees its main memory. Empty: as the region's placements say, and at 0 where no
+  /// region has any.
+  std::string machine{};
+  /// Into a file: it reads as zeros so far, so that zeros may become holes.
+  bool target_is_zero = false;
 };
+
+/// An ELF core of all memory whose place in the guest is known. Its notes are those of the core that was imported; else one NT_PRSTATUS
+/// of zeros and, where the guest is a Linux that has it in its memory, VMCOREINFO.
+Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& options);
+/// The same into a file, open for reading and writing, from its beginning.
+Result<void> export_elf_to_file(Reader& reader, int fd, const ExportOptions& options);
+
+/// What QEMU 9.0 and newer loads with the capability mapped-ram, of a snapshot as for export_qemu, into a file open for reading and
+/// writing, from its beginning.
+Result<void> export_mapped_ram(Reader& reader, int fd, const ExportOptions& options);
 
 /// What a clone restore need not send: a region that QEMU has mapped privately from `base`, which is the snapshot itself or one of its
 /// parents. Only its pages that differ from the base's are in the stream.

@@ -45,6 +45,10 @@ bool is_unaligned_pc(std::string_view machine) { return machine.starts_with("pc-
 
 bool knows_machine(std::string_view machine) { return family_of(machine) != nullptr; }
 
+bool is_vga_memory(std::string_view block) {
+  return block.ends_with("vga.vram") || block.ends_with("qxl.vram") || block.ends_with("/vmvga.vram");
+}
+
 std::vector<Placement> guest_layout(std::string_view machine, std::uint64_t ram_bytes, bool has_vga) {
   const Family* family = family_of(machine);
   if (family == nullptr) return {};

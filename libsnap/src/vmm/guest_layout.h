@@ -16,5 +16,7 @@ namespace snap {
 std::vector<Placement> guest_layout(std::string_view machine, std::uint64_t ram_bytes, bool has_vga);
 /// Whether guest_layout() knows the machine.
 bool knows_machine(std::string_view machine);
+/// Whether a RAM block of this name is a graphics card's memory, so that the guest has the VGA window.
+bool is_vga_memory(std::string_view block);
 
 }  // namespace snap

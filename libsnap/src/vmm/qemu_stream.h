@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "snap/reader.h"
 #include "snap/result.h"
 #include "vmm/forward.h"
 
@@ -81,6 +82,9 @@ inline constexpr std::string_view kQemuDevicesState = "qemu.stream.devices";  //
 inline constexpr std::string_view kQemuRamSectionKey = "qemu.ram.section";  ///< the id of the section "ram"
 inline constexpr std::string_view kQemuRunstateKey = "qemu.runstate";       ///< what section "globalstate" says
 inline constexpr std::string_view kMachineKey = "machine";
+
+/// The id of the section "ram"; kNotFound where the snapshot is of no migration stream.
+Result<std::uint32_t> qemu_ram_section(const Reader& reader);
 
 /// The most that the devices' state may take.
 inline constexpr std::size_t kMaxDeviceStateBytes = 512u << 20;

@@ -60,29 +60,17 @@ class PageRecords {
   std::uint64_t named_at_;
 };
 
-std::optional<std::uint32_t> section_id(const Reader& reader) {
-  const auto found = reader.metadata().find(std::string(kQemuRamSectionKey));
-  if (found == reader.metadata().end()) return std::nullopt;
-  std::uint32_t id = 0;
-  const char* const end = found->second.data() + found->second.size();
-  const auto parsed = std::from_chars(found->second.data(), end, id);
-  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(id) : std::nullopt;
-}
-
 class QemuExport {
  public:
   QemuExport(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone)
       : reader_(reader), sink_(sink), options_(options), clone_(clone) {}
 
   Result<void> run() {
-    const auto id = section_id(reader_);
-    if (!id || !reader_.find(RegionKind::kState, kQemuHeadState) || !reader_.find(RegionKind::kState, kQemuDevicesState)) {
-      return fail(Code::kNotFound, "the snapshot was not made of a migration stream of QEMU: it has no state of devices");
-    }
+    SNAP_TRY_ASSIGN(id, qemu_ram_section(reader_));
     SNAP_TRY_ASSIGN(head_bytes, read_state(reader_, kQemuHeadState, kMaxHeadBytes));
     SNAP_TRY_ASSIGN(head, parse_qemu_head(head_bytes));
     footers_ = head.has_configuration;
-    id_ = *id;
+    id_ = id;
     Bytes out = std::move(head.without_lists);
     SNAP_TRY(block_list(out));
     begin_section(out, kQemuEnd);
@@ -163,6 +151,18 @@ Result<void> QemuExport::changed_pages(std::size_t region) {
 }
 
 }  // namespace
+
+Result<std::uint32_t> qemu_ram_section(const Reader& reader) {
+  const auto found = reader.metadata().find(std::string(kQemuRamSectionKey));
+  const bool whole = reader.find(RegionKind::kState, kQemuHeadState) && reader.find(RegionKind::kState, kQemuDevicesState);
+  if (found != reader.metadata().end() && whole) {
+    std::uint32_t id = 0;
+    const char* const end = found->second.data() + found->second.size();
+    const auto parsed = std::from_chars(found->second.data(), end, id);
+    if (parsed.ec == std::errc() && parsed.ptr == end) return id;
+  }
+  return fail(Code::kNotFound, "the snapshot was not made of a migration stream of QEMU: it has no state of devices");
+}
 
 Result<void> export_qemu(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone) {
   if (clone && (clone->base == nullptr || clone->region >= reader.regions().size() ||

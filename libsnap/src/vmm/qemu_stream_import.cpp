@@ -23,8 +23,6 @@ constexpr std::byte kXbzrleKind{1};
 
 enum Command : std::uint16_t { kPing = 2, kPostcopyAdvise = 3, kSwitchoverStart = 11 };
 
-bool is_vga(std::string_view block) { return block.ends_with("vga.vram") || block.ends_with("qxl.vram") || block.ends_with("/vmvga.vram"); }
-
 class QemuImport {
  public:
   QemuImport(ForwardStream& stream, Writer& writer, const ImportOptions& options)
@@ -261,7 +259,7 @@ class QemuImport {
       if (twice) return corrupt(list[i].at, "two RAM blocks of one name");
     }
     SNAP_TRY(describe());
-    const bool has_vga = std::any_of(list.begin(), list.end(), [](const Listed& block) { return is_vga(block.name); });
+    const bool has_vga = std::any_of(list.begin(), list.end(), [](const Listed& block) { return is_vga_memory(block.name); });
     const std::size_t main = main_block(list);
     for (std::size_t i = 0; i < list.size(); ++i) {
       RegionInfo info;

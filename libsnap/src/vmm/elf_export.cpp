@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory whose place in the guest is known becomes an ELF core: the tables, the notes, and each region whole, from a page of the file
+// on. What a region has beside its placements stands in the file, but no segment shows it.
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "base/fail.h"
+#include "io/file.h"
+#include "snap/import.h"
+#include "snap/restore.h"
+#include "vmm/elf.h"
+#include "vmm/guest_layout.h"
+#include "vmm/vmcoreinfo.h"
+
+namespace snap {
+namespace {
+
+constexpr std::uint64_t kGiB4 = std::uint64_t{1} << 32;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 62;
+constexpr std::size_t kPrstatusBytes = 336;  // struct elf_prstatus
+constexpr std::size_t kPrstatusBytesAarch64 = 392;
+constexpr std::uint32_t kPrstatus = 1;
+constexpr std::string_view kVmcoreinfo("VMCOREINFO\0", 11);
+
+struct Piece {  // a segment to be
+  std::uint64_t address = 0;
+  std::uint64_t at = 0;  // in its region until place() makes it one in the file
+  std::uint64_t bytes = 0;
+  std::size_t region = 0;  // of Part
+};
+
+struct Part {
+  std::size_t region = 0;
+  std::uint64_t at = 0;  // in the file
+};
+
+void append_note(Bytes& notes, std::string_view name, std::uint32_t type, std::span<const std::byte> description) {
+  elf::NoteHeader header{};
+  header.name_bytes = static_cast<std::uint32_t>(name.size());
+  header.description_bytes = static_cast<std::uint32_t>(description.size());
+  header.type = type;
+  notes.resize(ceil_div(notes.size(), 4) * 4);
+  append(notes, bytes_of(header));
+  append(notes, bytes_of(name));
+  notes.resize(ceil_div(notes.size(), 4) * 4);
+  append(notes, description);
+  notes.resize(ceil_div(notes.size(), 4) * 4);
+}
+
+class ElfExport {
+ public:
+  ElfExport(Reader& reader, const ExportOptions& options) : reader_(reader), options_(options) {}
+
+  /// Everything in front of the memory, which follows as parts() say.
+  Result<Bytes> head() {
+    machine_ = static_cast<std::uint16_t>(number(elf::kMachineKey).value_or(machine_type().starts_with("virt") ? elf::kAarch64 : elf::kX86_64));
+    SNAP_TRY(collect());
+    SNAP_TRY_ASSIGN(notes, make_notes());
+    const std::size_t segments = pieces_.size() + 1;
+    const bool narrow = number(elf::kClassKey) == 32u && place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), notes.size()) <= kGiB4 && low();
+    if (narrow) return tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
+    place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), notes.size());
+    return tables<elf::Header64, elf::Segment64, elf::Section64>(notes, elf::kClass64);
+  }
+  std::span<const Part> parts() const { return parts_; }
+
+ private:
+  std::string machine_type() const {
+    if (!options_.machine.empty()) return options_.machine;
+    const auto found = reader_.metadata().find("machine");
+    return found == reader_.metadata().end() ? std::string() : found->second;
+  }
+
+  std::optional<std::uint32_t> number(std::string_view key) const {
+    const auto found = reader_.metadata().find(std::string(key));
+    if (found == reader_.metadata().end()) return std::nullopt;
+    std::uint32_t value = 0;
+    const char* const end = found->second.data() + found->second.size();
+    const auto parsed = std::from_chars(found->second.data(), end, value);
+    return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
+  }
+
+  // ---- Which memory ----
+
+  Result<void> collect() {
+    const auto regions = reader_.regions();
+    const auto main = main_memory(reader_);
+    if (!options_.machine.empty()) {
+      if (!knows_machine(options_.machine)) return invalid("where a machine of this type has its memory is not known");
+      if (!main) return fail(Code::kNotFound, "the snapshot has no main memory that a machine type could place");
+    }
+    const bool has_vga = std::any_of(regions.begin(), regions.end(), [](const RegionInfo& info) { return is_vga_memory(info.name); });
+    for (std::size_t region = 0; region < regions.size(); ++region) {
+      if (regions[region].kind != RegionKind::kMemory || regions[region].size == 0) continue;
+      const bool by_type = !options_.machine.empty() && region == *main;
+      add(region, by_type ? guest_layout(options_.machine, regions[region].size, has_vga) : regions[region].placements);
+    }
+    // Nothing says otherwise: memory begins at 0.
+    if (parts_.empty() && main && regions[*main].size != 0) add(*main, {{0, 0, regions[*main].size}});
+    if (parts_.empty()) return fail(Code::kNotFound, "the snapshot has no memory whose place in the guest is known");
+    if (total_bytes_ > kMostBytes) return fail(Code::kLimit, "more memory than a file can hold", 0, total_bytes_);
+    std::stable_sort(pieces_.begin(), pieces_.end(), [](const Piece& a, const Piece& b) { return a.address < b.address; });
+    return {};
+  }
+
+  void add(std::size_t region, const std::vector<Placement>& placements) {
+    if (!placements.empty()) total_bytes_ = std::min(total_bytes_, kMostBytes) + reader_.regions()[region].size;
+    for (const Placement& each : placements) pieces_.push_back({each.guest_address, each.offset, each.length, parts_.size()});
+    if (!placements.empty()) parts_.push_back({region, 0});
+  }
+
+  bool low() const {
+    return std::all_of(pieces_.begin(), pieces_.end(), [](const Piece& piece) { return piece.address < kGiB4 && piece.bytes <= kGiB4 - piece.address && piece.bytes < kGiB4; });
+  }
+
+  // ---- Notes ----
+
+  /// Those of the core that came in, as they were: crash cannot read a dump of QEMU's that has VMCOREINFO added.
+  Result<Bytes> make_notes() {
+    if (reader_.find(RegionKind::kState, elf::kNotesState)) return read_state(reader_, elf::kNotesState, elf::kMaxNotesBytes);
+    Bytes notes;
+    append_note(notes, std::string_view("CORE\0", 5), kPrstatus, Bytes(machine_ == elf::kAarch64 ? kPrstatusBytesAarch64 : kPrstatusBytes));
+    std::vector<std::size_t> regions;
+    for (const Part& part : parts_) regions.push_back(part.region);
+    SNAP_TRY_ASSIGN(info, find_vmcoreinfo(reader_, regions, options_.threads, options_.cancel));
+    if (!info.empty()) append_note(notes, kVmcoreinfo, 0, bytes_of(std::string_view(info)));
+    return notes;
+  }
+
+  // ---- Tables ----
+
+  template <typename Header, typename Segment, typename Section>
+  static std::uint64_t head_bytes(std::size_t segments) {
+    return sizeof(Header) + segments * sizeof(Segment) + (segments >= elf::kCountElsewhere ? sizeof(Section) : 0);
+  }
+
+  /// Where each region begins in the file; answers where the file ends.
+  std::uint64_t place(std::uint64_t notes_at, std::uint64_t notes_bytes) {
+    std::uint64_t end = notes_at + notes_bytes;
+    for (Part& part : parts_) {
+      part.at = ceil_div(end, kPageBytes) * kPageBytes;
+      end = part.at + reader_.regions()[part.region].size;
+    }
+    return end;
+  }
+
+  template <typename Header, typename Segment, typename Section>
+  Bytes tables(std::span<const std::byte> notes, elf::Class word_size) {
+    const std::size_t segments = pieces_.size() + 1;
+    const bool elsewhere = segments >= elf::kCountElsewhere;
+    const std::uint64_t notes_at = head_bytes<Header, Segment, Section>(segments);
+    Header header{};
+    std::memcpy(header.ident.magic, "\x7f" "ELF", 4);
+    header.ident.word_size = word_size;
+    header.ident.data = elf::kLittleEndian;
+    header.ident.version = 1;
+    header.type = elf::kCore;
+    header.machine = machine_;
+    header.version = 1;
+    header.flags = number(elf::kFlagsKey).value_or(0);
+    header.header_bytes = sizeof(Header);
+    header.segment_bytes = sizeof(Segment);
+    header.segments_at = sizeof(Header) + (elsewhere ? sizeof(Section) : 0);
+    header.segment_count = elsewhere ? elf::kCountElsewhere : static_cast<std::uint16_t>(segments);
+    Bytes bytes;
+    if (elsewhere) {
+      header.sections_at = sizeof(Header);
+      header.section_bytes = sizeof(Section);
+      header.section_count = 1;
+      Section first{};
+      first.info = static_cast<std::uint32_t>(segments);
+      append(bytes, bytes_of(header));
+      append(bytes, bytes_of(first));
+    } else {
+      append(bytes, bytes_of(header));
+    }
+    append(bytes, bytes_of(segment<Segment>(elf::kNote, notes_at, 0, notes.size(), 4)));
+    for (const Piece& piece : pieces_) {
+      const std::uint64_t at = parts_[piece.region].at + piece.at;
+      const bool aligned = (at - piece.address) % kPageBytes == 0;
+      append(bytes, bytes_of(segment<Segment>(elf::kLoad, at, piece.address, piece.bytes, aligned ? kPageBytes : 1)));
+    }
+    append(bytes, notes);
+    return bytes;
+  }
+
+  template <typename Segment>
+  static Segment segment(std::uint32_t type, std::uint64_t at, std::uint64_t address, std::uint64_t bytes, std::uint32_t align) {
+    using Word = decltype(Segment::offset);
+    const auto word = [](std::uint64_t value) {
+      Word narrowed;
+      if constexpr (sizeof(Word) == 4) {
+        narrowed = static_cast<std::uint32_t>(value);
+      } else {
+        narrowed = value;
+      }
+      return narrowed;
+    };
+    Segment segment{};
+    segment.type = type;
+    segment.offset = word(at);
+    segment.virtual_address = word(address);
+    segment.physical_address = word(address);
+    segment.file_bytes = word(bytes);
+    segment.memory_bytes = word(bytes);
+    segment.flags = 0;
+    segment.align = word(align);
+    return segment;
+  }
+
+  Reader& reader_;
+  const ExportOptions& options_;
+  std::uint16_t machine_ = 0;
+  std::uint64_t total_bytes_ = 0;  // regions are of 2^52 bytes at most, and 4096 at most
+  std::vector<Part> parts_;
+  std::vector<Piece> pieces_;
+};
+
+RestoreOptions restore_options(const ExportOptions& options) {
+  return {.threads = options.threads, .target_is_zero = options.target_is_zero, .progress = options.progress, .cancel = options.cancel};
+}
+
+}  // namespace
+
+Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& options) {
+  ElfExport core(reader, options);
+  SNAP_TRY_ASSIGN(head, core.head());
+  SNAP_TRY(sink.write(head));
+  std::uint64_t at = head.size();
+  for (const Part& part : core.parts()) {
+    SNAP_TRY(sink.write(Bytes(static_cast<std::size_t>(part.at - at))));
+    SNAP_TRY(restore_to_sink(reader, part.region, sink, restore_options(options)));
+    at = part.at + reader.regions()[part.region].size;
+  }
+  return {};
+}
+
+Result<void> export_elf_to_file(Reader& reader, int fd, const ExportOptions& options) {
+  ElfExport core(reader, options);
+  SNAP_TRY_ASSIGN(head, core.head());
+  SNAP_TRY(write_at(fd, head, 0));
+  for (const Part& part : core.parts()) SNAP_TRY(restore_to_file(reader, part.region, fd, part.at, restore_options(options)));
+  return {};
+}
+
+}  // namespace snap

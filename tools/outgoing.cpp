@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "signals.h"
@@ -21,8 +22,8 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr std::uint64_t kBandwidth = std::uint64_t{1} << 40;  // bytes a second; the default throttles a pipe as well
-constexpr milliseconds kPoll{10};
-constexpr seconds kTotalWait{1}, kEndWait{10}, kCompletedWait{120};
+constexpr milliseconds kPoll{10}, kWatchPoll{200};
+constexpr seconds kEndWait{10}, kCompletedWait{120};
 constexpr unsigned kSecondsToEnd = 60;
 
 // With these on, RAM is left out of the stream or sent elsewhere, a pipe cannot carry the stream, or QEMU waits for a peer or for a
@@ -53,7 +54,7 @@ void Outgoing::look() {
   resume_ = Qmp::truth(status, "running");
 }
 
-void Outgoing::start(Fd write_end, Tally& tally) {
+void Outgoing::start(Fd write_end) {
   cares_ = true;
   allow_seconds_to_end(kSecondsToEnd);
   if (resume_) qmp_.run("stop");
@@ -63,15 +64,6 @@ void Outgoing::start(Fd write_end, Tally& tally) {
   write_end = Fd();
   migrating_ = true;
   qmp_.run("migrate", {{"uri", "fd:" + name}});
-  // While it sets up, QEMU does not tell the size.
-  const auto deadline = steady_clock::now() + kTotalWait;
-  while (tally.total == 0 && steady_clock::now() < deadline) {
-    Qmp::Json answer;
-    const std::string status = migration_status(answer);
-    if (answer.contains("ram")) tally.total = Qmp::number(answer["ram"], "total");
-    if (is_over(status)) break;
-    std::this_thread::sleep_for(kPoll);
-  }
 }
 
 void Outgoing::fit_settings() {
@@ -167,6 +159,41 @@ Outgoing::~Outgoing() {
   if (migrating_) attempt("end the migration", [this] { end_migration(); });
   attempt("put QEMU's migration settings back", [this] { settings_back(); });
   if (resume_) attempt("let the guest run again", [this] { resume(); });
+}
+
+OutgoingWatch::OutgoingWatch(bool wanted, Qmp& qmp, Tally& tally) : qmp_(qmp) {
+  if (!wanted) return;
+  try {
+    thread_ = std::thread([this, &tally] { watch(tally); });
+  } catch (const std::system_error&) {
+    // As with the line itself: the work matters more.
+  }
+}
+
+OutgoingWatch::~OutgoingWatch() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_one();
+  thread_.join();
+}
+
+void OutgoingWatch::watch(Tally& tally) {
+  std::unique_lock lock(mutex_);
+  try {
+    while (!stopping_) {
+      const auto answer = qmp_.run("query-migrate");
+      const auto ram = answer.is_object() ? answer.find("ram") : answer.end();
+      // Pages of zeros cost next to nothing in the stream, so what is left is an upper bound that sinks.
+      if (ram != answer.end()) tally.total = tally.done + Qmp::number(*ram, "remaining");
+      stop_.wait_for(lock, kWatchPoll, [this] { return stopping_; });
+    }
+  } catch (const std::exception&) {
+  } catch (const Failure&) {
+    // Who reads the stream will see it.
+  }
 }
 
 }  // namespace snap::tool

@@ -53,14 +53,17 @@ def expect_saved(process):
     assert process.returncode == 0, errors
     os.unlink("out.vmsnap")
 
-with Guest("a", extra=["-device", "virtio-balloon-pci"]) as a:
+with Guest("a", extra=["-blockdev", "null-co,node-name=disk", "-device", "virtio-blk-pci,drive=disk"]) as a:
     a.wait_tick()
     a.qmp("migrate-set-capabilities", capabilities=[{"capability": "pause-before-switchover", "state": True}])
     a.qmp("migrate-set-parameters", **{"max-bandwidth": 3 << 20})
     before = settings(a)
 
-    # A full disk, which is a limit on the file's size here; a parent that is not there; an output that cannot be.
+    # A full disk, which is a limit on the file's size here.
     expect(3, "out.vmsnap: ", "cannot write: File too large", process=start(*save, a.socket, "out.vmsnap", under=("prlimit", "--fsize=20000000")))
+    runs_as_before(a, before)
+    # A full disk when QEMU has sent all and let its own disks go.
+    expect(3, "/dev/full: cannot write: No space left", process=start(*save, a.socket, "/dev/full"))
     runs_as_before(a, before)
     expect(3, "none.vmsnap: cannot open", process=start(*save, a.socket, "-B", "none.vmsnap", "out.vmsnap"))
     expect(3, "nowhere/out.vmsnap", process=start(*save, a.socket, "nowhere/out.vmsnap"))

@@ -12,14 +12,14 @@ be32 = struct.Struct(">I").pack
 be64 = struct.Struct(">Q").pack
 short = lambda name: bytes([len(name)]) + name
 
-def stream(pages=64):
+def stream(pages=64, ram=b"pc.ram"):
     """What QEMU would send: a head, the RAM, a device, a description."""
-    machine, ram = b"pc-i440fx-7.2", b"pc.ram"
+    machine = b"pc-i440fx-7.2"
     out = b"QEVM" + be32(3) + b"\7" + be32(len(machine)) + machine
     out += b"\1" + be32(2) + short(b"ram") + be32(0) + be32(4) + be64(pages * 4096 | 4) + short(ram) + be64(pages * 4096) + be64(16)
     out += b"\x7e" + be32(2) + b"\3" + be32(2)
     for page in range(pages):
-        out += be64(page * 4096 | (8 if page == 0 else 0x28)) + (short(ram) if page == 0 else b"") + bytes([page + 1]) * 4096
+        out += be64(page * 4096 | (8 if page == 0 else 0x28)) + (short(ram) if page == 0 else b"") + bytes([page % 255 + 1]) * 4096
     out += be64(16) + b"\x7e" + be32(2)
     out += b"\4" + be32(3) + short(b"timer") + be32(0) + be32(2) + bytes(24) + b"\x7e" + be32(3) + b"\0"
     words = b'{"page_size": 4096, "devices": []}'
@@ -160,6 +160,20 @@ capabilities = [{"capability": "multifd", "state": True}, {"capability": "xbzrle
 monitor = save(0, more=("-p",), migrate=send(whole), query_migrate_capabilities=capabilities,
                query_status={"status": "paused", "running": False})
 assert monitor.commands.count("migrate-set-capabilities") == 2 and "cont" not in monitor.commands and "stop" not in monitor.commands
+
+def needs():
+    done = subprocess.run([VMSNAP, "info", "--output=json", "out.vmsnap"], capture_output=True, text=True, check=True)
+    info = json.loads(done.stdout)
+    told = subprocess.run([VMSNAP, "info", "out.vmsnap"], capture_output=True, text=True, check=True).stdout
+    assert told.endswith("QEMU needs:\n  " + " ".join(info["qemu"]["arguments"]) + "\n"), told
+    return info["metadata"]["qemu.runstate"], info["qemu"]
+
+assert needs() == ("paused", {"machine": "pc-i440fx-7.2", "memory": "262144B", "ram": "pc.ram",
+                              "arguments": ["-machine", "pc-i440fx-7.2", "-m", "262144B"]}), needs()
+save(0, migrate=send(stream(256, b"main")))  # a RAM block of another name is that of a backend
+assert needs() == ("running", {"machine": "pc-i440fx-7.2", "memory": "1M", "ram": "main", "arguments": [
+    "-object", "memory-backend-ram,id=main,size=1M", "-machine", "pc-i440fx-7.2,memory-backend=main", "-m", "1M"]}), needs()
+save(0, more=("--quit",), migrate=send(whole), query_status={"status": "paused", "running": False})
 
 # Back: QEMU takes all of it; refuses it; goes away; says that it failed.
 def take(status, most=1 << 30):

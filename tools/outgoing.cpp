@@ -26,12 +26,25 @@ constexpr milliseconds kPoll{10}, kWatchPoll{200};
 constexpr seconds kEndWait{10}, kCompletedWait{120};
 constexpr unsigned kSecondsToEnd = 60;
 
-// With these on, RAM is left out of the stream or sent elsewhere, a pipe cannot carry the stream, or QEMU waits for a peer or for a
-// command that does not come. ("compress" only costs: we compress.)
-constexpr std::array<std::string_view, 17> kUnfit = {
-    "x-ignore-shared", "postcopy-ram", "postcopy-preempt", "multifd", "background-snapshot", "mapped-ram", "pause-before-switchover",
-    "return-path", "switchover-ack", "zero-copy-send", "release-ram", "x-colo", "block", "dirty-bitmaps", "zero-blocks",
-    "rdma-pin-all", "compress"};
+// With these on, RAM is left out of the stream or sent elsewhere, a pipe cannot carry the stream, or QEMU waits for a peer or for
+// a command that does not come. ("compress" only costs: we compress.)
+constexpr std::array<std::string_view, 17> kUnfit = {"x-ignore-shared",
+                                                     "postcopy-ram",
+                                                     "postcopy-preempt",
+                                                     "multifd",
+                                                     "background-snapshot",
+                                                     "mapped-ram",
+                                                     "pause-before-switchover",
+                                                     "return-path",
+                                                     "switchover-ack",
+                                                     "zero-copy-send",
+                                                     "release-ram",
+                                                     "x-colo",
+                                                     "block",
+                                                     "dirty-bitmaps",
+                                                     "zero-blocks",
+                                                     "rdma-pin-all",
+                                                     "compress"};
 
 bool is_over(std::string_view status) {
   return status == "completed" || status == "failed" || status == "cancelled" || status == "none";
@@ -42,10 +55,9 @@ bool is_over(std::string_view status) {
 void Outgoing::look() {
   const auto status = qmp_.run("query-status");
   runstate_ = Qmp::text(status, "status", "unknown");
-  const char* const why = runstate_ == "inmigrate"     ? "QEMU waits for a guest itself (-incoming)"
-                          : runstate_ == "postmigrate" ? "the guest was saved or moved before and did not run since; 'cont' lets it go on"
-                          : runstate_ == "internal-error" || runstate_ == "io-error" ? "the guest stopped on an error"
-                                                                                     : nullptr;
+  const char* why = nullptr;
+  if (runstate_ == "inmigrate") why = "QEMU waits for a guest itself (-incoming)";
+  if (runstate_ == "postmigrate") why = "the guest was saved or moved before and did not run since; 'cont' lets it go on";
   if (why != nullptr) throw Failure{kExitIo, fmt::format("{}: {} ({})", qmp_.name(), why, runstate_)};
   Qmp::Json answer;
   if (const std::string migration = migration_status(answer); !is_over(migration)) {
@@ -107,7 +119,8 @@ void Outgoing::wait_completed() {
   std::string status;
   while (!is_over(status = migration_status(answer))) {
     if (steady_clock::now() > deadline) {
-      throw Failure{kExitIo, fmt::format("{}: the stream ended, but QEMU's migration did not ({})", qmp_.name(), printable(status))};
+      throw Failure{kExitIo,
+                    fmt::format("{}: the stream ended, but QEMU's migration did not ({})", qmp_.name(), printable(status))};
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -116,18 +129,19 @@ void Outgoing::wait_completed() {
 }
 
 void Outgoing::finish(Afterwards afterwards) {
-  // The snapshot is whole. What fails from here on is not for want of it.
+  // The snapshot is whole. What fails from here on is told, and does not start the guest.
   cares_ = false;
   if (afterwards == Afterwards::kEnded) {
     qmp_.run("quit");
     return;
   }
-  settings_back();
   if (afterwards == Afterwards::kResumed && resume_) resume();
+  settings_back();
 }
 
 void Outgoing::settings_back() {
-  if (!capabilities_.empty()) qmp_.run("migrate-set-capabilities", {{"capabilities", std::exchange(capabilities_, Qmp::Json::array())}});
+  const auto capabilities = std::exchange(capabilities_, Qmp::Json::array());
+  if (!capabilities.empty()) qmp_.run("migrate-set-capabilities", {{"capabilities", capabilities}});
   if (bandwidth_) qmp_.run("migrate-set-parameters", {{"max-bandwidth", *bandwidth_}});
   bandwidth_.reset();
 }

@@ -19,7 +19,8 @@ enum class Afterwards { kStopped, kResumed, kEnded };
 class Outgoing {
  public:
   explicit Outgoing(Qmp& qmp) : qmp_(qmp) {}
-  /// Unless finish() was reached: ends the migration, puts the settings back, lets the guest run if it did before. Says what cannot be.
+  /// Unless finish() was reached: ends the migration, puts the settings back, lets the guest run if it did before. Says what
+  /// cannot be.
   ~Outgoing();
   Outgoing(const Outgoing&) = delete;
   Outgoing& operator=(const Outgoing&) = delete;

@@ -16,7 +16,9 @@ constexpr int kPipeBytes = 1 << 20;
 constexpr int kPollMilliseconds = 200;
 constexpr int kMostPolls = 300 * 1000 / kPollMilliseconds;
 
-Error io_error(int number, const char* what) { return {.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(number), .what = what}; }
+Error io_error(int number, const char* what) {
+  return {.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(number), .what = what};
+}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "signals.h"
 
@@ -28,7 +29,11 @@ Result<void> GuardedSource::read_batch(std::span<ReadRequest> batch) {
 Result<std::size_t> GuardedStream::read_inner(std::span<std::byte> out) {
   // poll() and not the read waits: a signal between a test of the flag and the read would go unseen until data comes.
   pollfd wait{.fd = fd_, .events = POLLIN, .revents = 0};
+  const auto start = std::chrono::steady_clock::now();
   while (!cancelled() && ::poll(&wait, 1, kPollMilliseconds) <= 0) {
+    if (!limit_ || std::chrono::steady_clock::now() - start < *limit_) continue;
+    failed_ = true;
+    return Error{.code = Code::kIo, .sys_errno = ETIMEDOUT, .what = "nothing comes any more"};
   }
   if (cancelled()) return kStop;
   Result<std::size_t> got = inner_->read(out);

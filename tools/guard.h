@@ -4,7 +4,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "snap/io.h"
@@ -35,6 +37,8 @@ class GuardedSource final : public RandomSource {
 class GuardedStream final : public ByteSource {
  public:
   explicit GuardedStream(int fd) : fd_(fd), inner_(stream_source(fd)) {}
+  /// A wait that takes longer is an error.
+  void limit_wait(std::chrono::seconds limit) { limit_ = limit; }
   Result<std::size_t> read(std::span<std::byte> out) override;
   /// The next `bytes` bytes, or what there is up to the end.
   Result<std::span<const std::byte>> peek(std::size_t bytes);
@@ -48,6 +52,7 @@ class GuardedStream final : public ByteSource {
   void count(std::size_t bytes);
 
   int fd_;
+  std::optional<std::chrono::seconds> limit_;
   std::unique_ptr<ByteSource> inner_;
   std::vector<std::byte> peeked_;
   std::uint64_t taken_ = 0;

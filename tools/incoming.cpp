@@ -33,7 +33,8 @@ void wait_loaded(Qmp& qmp) {
       throw Failure{kExitIo, fmt::format("{}: QEMU does not take the guest: {}", qmp.name(), printable(why))};
     }
     if (steady_clock::now() > deadline) {
-      throw Failure{kExitIo, fmt::format("{}: QEMU has all of the guest but does not end loading it ({})", qmp.name(), printable(status))};
+      throw Failure{kExitIo,
+                    fmt::format("{}: QEMU has all of the guest but does not end loading it ({})", qmp.name(), printable(status))};
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -58,7 +59,8 @@ std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan) {
 std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan) {
   const std::string status = Qmp::text(qmp.run("query-status"), "status", "unknown");
   if (status != "inmigrate") {
-    throw Failure{kExitIo, fmt::format("{}: QEMU waits for no guest ({}); start it with -incoming defer", qmp.name(), printable(status))};
+    throw Failure{kExitIo,
+                  fmt::format("{}: QEMU waits for no guest ({}); start it with -incoming defer", qmp.name(), printable(status))};
   }
   // Whether the guest starts is ours to say, not the stream's.
   qmp.run("stop");

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "signals.h"
@@ -21,16 +22,29 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 constexpr std::uint64_t kBandwidth = std::uint64_t{1} << 40;  // bytes a second; the default throttles a pipe as well
-constexpr milliseconds kPoll{10};
-constexpr seconds kTotalWait{1}, kEndWait{10}, kCompletedWait{120};
+constexpr milliseconds kPoll{10}, kWatchPoll{200};
+constexpr seconds kEndWait{10}, kCompletedWait{120};
 constexpr unsigned kSecondsToEnd = 60;
 
-// With these on, RAM is left out of the stream or sent elsewhere, a pipe cannot carry the stream, or QEMU waits for a peer or for a
-// command that does not come. ("compress" only costs: we compress.)
-constexpr std::array<std::string_view, 17> kUnfit = {
-    "x-ignore-shared", "postcopy-ram", "postcopy-preempt", "multifd", "background-snapshot", "mapped-ram", "pause-before-switchover",
-    "return-path", "switchover-ack", "zero-copy-send", "release-ram", "x-colo", "block", "dirty-bitmaps", "zero-blocks",
-    "rdma-pin-all", "compress"};
+// With these on, RAM is left out of the stream or sent elsewhere, a pipe cannot carry the stream, or QEMU waits for a peer or for
+// a command that does not come. ("compress" only costs: we compress.)
+constexpr std::array<std::string_view, 17> kUnfit = {"x-ignore-shared",
+                                                     "postcopy-ram",
+                                                     "postcopy-preempt",
+                                                     "multifd",
+                                                     "background-snapshot",
+                                                     "mapped-ram",
+                                                     "pause-before-switchover",
+                                                     "return-path",
+                                                     "switchover-ack",
+                                                     "zero-copy-send",
+                                                     "release-ram",
+                                                     "x-colo",
+                                                     "block",
+                                                     "dirty-bitmaps",
+                                                     "zero-blocks",
+                                                     "rdma-pin-all",
+                                                     "compress"};
 
 bool is_over(std::string_view status) {
   return status == "completed" || status == "failed" || status == "cancelled" || status == "none";
@@ -41,10 +55,9 @@ bool is_over(std::string_view status) {
 void Outgoing::look() {
   const auto status = qmp_.run("query-status");
   runstate_ = Qmp::text(status, "status", "unknown");
-  const char* const why = runstate_ == "inmigrate"     ? "QEMU waits for a guest itself (-incoming)"
-                          : runstate_ == "postmigrate" ? "the guest was saved or moved before and did not run since; 'cont' lets it go on"
-                          : runstate_ == "internal-error" || runstate_ == "io-error" ? "the guest stopped on an error"
-                                                                                     : nullptr;
+  const char* why = nullptr;
+  if (runstate_ == "inmigrate") why = "QEMU waits for a guest itself (-incoming)";
+  if (runstate_ == "postmigrate") why = "the guest was saved or moved before and did not run since; 'cont' lets it go on";
   if (why != nullptr) throw Failure{kExitIo, fmt::format("{}: {} ({})", qmp_.name(), why, runstate_)};
   Qmp::Json answer;
   if (const std::string migration = migration_status(answer); !is_over(migration)) {
@@ -53,7 +66,7 @@ void Outgoing::look() {
   resume_ = Qmp::truth(status, "running");
 }
 
-void Outgoing::start(Fd write_end, Tally& tally) {
+void Outgoing::start(Fd write_end) {
   cares_ = true;
   allow_seconds_to_end(kSecondsToEnd);
   if (resume_) qmp_.run("stop");
@@ -63,15 +76,6 @@ void Outgoing::start(Fd write_end, Tally& tally) {
   write_end = Fd();
   migrating_ = true;
   qmp_.run("migrate", {{"uri", "fd:" + name}});
-  // While it sets up, QEMU does not tell the size.
-  const auto deadline = steady_clock::now() + kTotalWait;
-  while (tally.total == 0 && steady_clock::now() < deadline) {
-    Qmp::Json answer;
-    const std::string status = migration_status(answer);
-    if (answer.contains("ram")) tally.total = Qmp::number(answer["ram"], "total");
-    if (is_over(status)) break;
-    std::this_thread::sleep_for(kPoll);
-  }
 }
 
 void Outgoing::fit_settings() {
@@ -115,7 +119,8 @@ void Outgoing::wait_completed() {
   std::string status;
   while (!is_over(status = migration_status(answer))) {
     if (steady_clock::now() > deadline) {
-      throw Failure{kExitIo, fmt::format("{}: the stream ended, but QEMU's migration did not ({})", qmp_.name(), printable(status))};
+      throw Failure{kExitIo,
+                    fmt::format("{}: the stream ended, but QEMU's migration did not ({})", qmp_.name(), printable(status))};
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -124,18 +129,19 @@ void Outgoing::wait_completed() {
 }
 
 void Outgoing::finish(Afterwards afterwards) {
-  // The snapshot is whole. What fails from here on is not for want of it.
+  // The snapshot is whole. What fails from here on is told, and does not start the guest.
   cares_ = false;
   if (afterwards == Afterwards::kEnded) {
     qmp_.run("quit");
     return;
   }
-  settings_back();
   if (afterwards == Afterwards::kResumed && resume_) resume();
+  settings_back();
 }
 
 void Outgoing::settings_back() {
-  if (!capabilities_.empty()) qmp_.run("migrate-set-capabilities", {{"capabilities", std::exchange(capabilities_, Qmp::Json::array())}});
+  const auto capabilities = std::exchange(capabilities_, Qmp::Json::array());
+  if (!capabilities.empty()) qmp_.run("migrate-set-capabilities", {{"capabilities", capabilities}});
   if (bandwidth_) qmp_.run("migrate-set-parameters", {{"max-bandwidth", *bandwidth_}});
   bandwidth_.reset();
 }
@@ -167,6 +173,41 @@ Outgoing::~Outgoing() {
   if (migrating_) attempt("end the migration", [this] { end_migration(); });
   attempt("put QEMU's migration settings back", [this] { settings_back(); });
   if (resume_) attempt("let the guest run again", [this] { resume(); });
+}
+
+OutgoingWatch::OutgoingWatch(bool wanted, Qmp& qmp, Tally& tally) : qmp_(qmp) {
+  if (!wanted) return;
+  try {
+    thread_ = std::thread([this, &tally] { watch(tally); });
+  } catch (const std::system_error&) {
+    // As with the line itself: the work matters more.
+  }
+}
+
+OutgoingWatch::~OutgoingWatch() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_one();
+  thread_.join();
+}
+
+void OutgoingWatch::watch(Tally& tally) {
+  std::unique_lock lock(mutex_);
+  try {
+    while (!stopping_) {
+      const auto answer = qmp_.run("query-migrate");
+      const auto ram = answer.is_object() ? answer.find("ram") : answer.end();
+      // Pages of zeros cost next to nothing in the stream, so what is left is an upper bound that sinks.
+      if (ram != answer.end()) tally.total = tally.done + Qmp::number(*ram, "remaining");
+      stop_.wait_for(lock, kWatchPoll, [this] { return stopping_; });
+    }
+  } catch (const std::exception&) {
+  } catch (const Failure&) {
+    // Who reads the stream will see it.
+  }
 }
 
 }  // namespace snap::tool

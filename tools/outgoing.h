@@ -2,8 +2,11 @@
 // A running QEMU sends its guest into a pipe, and is as it was before where that fails.
 #pragma once
 
+#include <condition_variable>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "progress.h"
 #include "qmp.h"
@@ -16,7 +19,8 @@ enum class Afterwards { kStopped, kResumed, kEnded };
 class Outgoing {
  public:
   explicit Outgoing(Qmp& qmp) : qmp_(qmp) {}
-  /// Unless finish() was reached: ends the migration, puts the settings back, lets the guest run if it did before. Says what cannot be.
+  /// Unless finish() was reached: ends the migration, puts the settings back, lets the guest run if it did before. Says what
+  /// cannot be.
   ~Outgoing();
   Outgoing(const Outgoing&) = delete;
   Outgoing& operator=(const Outgoing&) = delete;
@@ -25,8 +29,8 @@ class Outgoing {
   void look();
   /// What the guest did before: "running", "paused", ...
   const std::string& runstate() const { return runstate_; }
-  /// Stops the guest and starts the migration. `tally`: its total becomes the guest's memory.
-  void start(Fd write_end, Tally& tally);
+  /// Stops the guest and starts the migration.
+  void start(Fd write_end);
   /// Where QEMU gave up, or is gone, that is why reading the pipe failed: ends the command. Else returns.
   void fail_if_theirs();
   /// Waits until QEMU says that all is sent.
@@ -48,6 +52,24 @@ class Outgoing {
   std::optional<std::uint64_t> bandwidth_;  ///< to be put back
   Qmp::Json capabilities_ = Qmp::Json::array();
   bool resume_ = false, migrating_ = false, cares_ = false;
+};
+
+/// A thread that keeps the total up to date while QEMU sends. Nothing else may use the connection until it goes.
+class OutgoingWatch {
+ public:
+  OutgoingWatch(bool wanted, Qmp& qmp, Tally& tally);
+  ~OutgoingWatch();
+  OutgoingWatch(const OutgoingWatch&) = delete;
+  OutgoingWatch& operator=(const OutgoingWatch&) = delete;
+
+ private:
+  void watch(Tally& tally);
+
+  Qmp& qmp_;
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopping_ = false;
+  std::thread thread_;
 };
 
 }  // namespace snap::tool

@@ -14,9 +14,11 @@ namespace {
 
 constexpr int kPipeBytes = 1 << 20;
 constexpr int kPollMilliseconds = 200;
-constexpr int kMostPolls = 120 * 1000 / kPollMilliseconds;
+constexpr int kMostPolls = 300 * 1000 / kPollMilliseconds;
 
-Error io_error(int number, const char* what) { return {.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(number), .what = what}; }
+Error io_error(int number, const char* what) {
+  return {.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(number), .what = what};
+}
 
 }  // namespace
 

@@ -129,7 +129,8 @@ std::string Process::end() {
   if (pump_.joinable()) pump_.join();
   const std::string said = printable(last_line());
   std::string how;
-  if (by_itself) how = WIFSIGNALED(status_) ? fmt::format("signal {}", WTERMSIG(status_)) : fmt::format("status {}", WEXITSTATUS(status_));
+  if (by_itself)
+    how = WIFSIGNALED(status_) ? fmt::format("signal {}", WTERMSIG(status_)) : fmt::format("status {}", WEXITSTATUS(status_));
   return how.empty() || said.empty() ? how + said : how + ": " + said;
 }
 

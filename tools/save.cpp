@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@ namespace snap::tool {
 namespace {
 
 constexpr const char* kRunstateKey = "qemu.runstate";
+constexpr std::chrono::minutes kMostSilence{5};  // of a QEMU that flushes slow disks
 
 struct SaveArgs {
   std::string socket, parent, destination;
@@ -29,9 +31,12 @@ struct SaveArgs {
 };
 
 /// What QEMU sends becomes the output, which has no name yet.
-Outcome receive(Input& input, Output& output, NewParent* parent, const WriterOptions& how, const IngestOptions& options, Outgoing& guest,
-                Tally& tally) {
+Outcome receive(Qmp& qmp, Outgoing& guest, bool show, Input& input, Output& output, NewParent* parent, const WriterOptions& how,
+                const IngestOptions& options) {
+  Tally tally;
+  const Progress progress(show, tally);
   try {
+    const OutgoingWatch watch(show, qmp, tally);
     return store(input, output, parent, how, options, tally);
   } catch (const Failure&) {
     if (input.ended()) guest.fail_if_theirs();
@@ -48,26 +53,23 @@ int save(const SaveArgs& args) {
   guest.look();
   Pipe pipe = make_pipe();
   Input input(std::move(pipe.read), args.socket, Format::kQemu);
+  input.stream().limit_wait(kMostSilence);
   Output output(args.destination, input);
-  Tally tally;
   // The guest stands still from start() on, and not while its parent is looked at.
   std::optional<NewParent> parent;
   if (!args.parent.empty()) {
     parent.emplace(args.parent, args.parents);
     parent->refuse_as_output(args.destination);
     if (!chooses_block_size(args.writer_options)) how.block_bytes = parent->reader().block_bytes();
-    parent->set(how, args.threads, tally);
-    tally.done = tally.total = 0;
+    Tally uncounted;
+    parent->set(how, args.threads, uncounted);
   }
   const IngestOptions options{.threads = args.threads, .metadata = {{kRunstateKey, guest.runstate()}}};
-  Outcome outcome;
-  {
-    const Progress progress(want_progress(args.progress, args.quiet), tally);
-    guest.start(std::move(pipe.write), tally);
-    outcome = receive(input, output, parent ? &*parent : nullptr, how, options, guest, tally);
-    guest.wait_completed();
-    output.commit();
-  }
+  guest.start(std::move(pipe.write));
+  const bool show = want_progress(args.progress, args.quiet);
+  const Outcome outcome = receive(qmp, guest, show, input, output, parent ? &*parent : nullptr, how, options);
+  guest.wait_completed();
+  output.commit();
   guest.finish(args.resume ? Afterwards::kResumed : args.quit ? Afterwards::kEnded : Afterwards::kStopped);
   if (!args.quiet) say(fmt::format("{}: {}", output.name(), summary_line(outcome.in, outcome.out, watch.seconds())));
   return outcome.status;

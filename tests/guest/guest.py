@@ -9,7 +9,8 @@ In a script: `requires_guest` (lib.sh; ends with 77 where QEMU, a kernel or busy
         tick = guest.wait_tick()              # Tick(n=3, ok=5, of=5): the guest counts in its memory, several times a second;
                                               # ok of its `of` files still have their digest
         guest.work("write 8")                 # 8 MiB of noise, remembered: a child differs from its parent. Also "drop" (what
-                                              # was written), "load virtio_balloon" (and virtio_pci, virtio_blk)
+                                              # was written), "load virtio_balloon" (then virtio_pci; or virtio_blk).
+                                              # Where a balloon leaves it less than 96 MiB it panics
         guest.qmp("stop"), guest.qmp("cont")  # any QMP command: the answer's "return", or QmpError with QEMU's words
         guest.status()                        # "running", "paused", "inmigrate" ...
         guest.migrate("exec:cat >a.mig")      # waits until it is whole; the guest should be stopped for a ground truth

@@ -40,15 +40,15 @@ void wait_loaded(Qmp& qmp) {
   }
 }
 
-std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan) {
+std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan, Ahead& stream) {
   const std::string name = fmt::format("vmsnap-{}", ::getpid());
   Pipe pipe = make_pipe();
   qmp.give(pipe.read.get(), name);
   qmp.run("migrate-incoming", {{"uri", "fd:" + name}});
   pipe.read = Fd();  // with QEMU's own gone as well, writing ends
   PipeSink sink(std::move(pipe.write));
-  const Result<void> sent = plan.write_stream(sink);
-  if (!sent && !sink.failed()) plan.fail(sent.error());
+  const Result<void> sent = stream.pass_to(sink);
+  if (sent && !stream.made()) plan.fail(stream.made().error());
   // QEMU may have closed the pipe before its last byte, content; else it knows better why.
   if (!sent && sent.error().sys_errno != EPIPE) fail(qmp.name(), sent.error());
   return sink.taken_bytes();
@@ -56,7 +56,7 @@ std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan) {
 
 }  // namespace
 
-std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan) {
+std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan, Ahead& stream) {
   const std::string status = Qmp::text(qmp.run("query-status"), "status", "unknown");
   if (status != "inmigrate") {
     throw Failure{kExitIo,
@@ -64,7 +64,7 @@ std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan) {
   }
   // Whether the guest starts is ours to say, not the stream's.
   qmp.run("stop");
-  const std::uint64_t bytes = send_stream(qmp, plan);
+  const std::uint64_t bytes = send_stream(qmp, plan, stream);
   wait_loaded(qmp);
   if (plan.run) qmp.run("cont");
   return bytes;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ahead.h"
 #include "qmp.h"
 #include "snap/io.h"
 
@@ -23,7 +24,8 @@ struct RestorePlan {
   std::vector<int> inherited{};          ///< descriptors that they name; they stay open in QEMU under the same numbers
 };
 
-/// Sends the guest and lets it run if the plan says so; answers how many bytes that took. Ends the command where that fails.
-std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan);
+/// Sends the guest, which is `stream` of the plan, and lets it run if the plan says so; answers how many bytes that took. Ends the
+/// command where that fails.
+std::uint64_t give_guest(Qmp& qmp, const RestorePlan& plan, Ahead& stream);
 
 }  // namespace snap::tool

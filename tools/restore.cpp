@@ -102,10 +102,10 @@ class Started {
     process_ = std::make_unique<Process>(command, inherited);
   }
 
-  std::uint64_t give(const RestorePlan& plan) {
+  std::uint64_t give(const RestorePlan& plan, Ahead& stream) {
     try {
       Qmp qmp(std::move(ours_), program_);
-      return give_guest(qmp, plan);
+      return give_guest(qmp, plan, stream);
     } catch (const Failure& failure) {
       if (failure.status != kExitIo || cancelled()) throw;
       const std::string words = process_->end();
@@ -132,13 +132,14 @@ std::unique_ptr<Started> give(const RestoreArgs& args) {
     const Progress progress(want_progress(args.progress, args.quiet), tally);
     Guest guest(input, args, tally);
     const RestorePlan plan = guest.plan();
+    Ahead stream(plan.write_stream);
     if (args.exec) {
       started = std::make_unique<Started>(args.command, plan);
-      bytes = started->give(plan);
+      bytes = started->give(plan, stream);
     } else {
       Qmp qmp(args.socket);
       guest.check(qmp);
-      bytes = give_guest(qmp, plan);
+      bytes = give_guest(qmp, plan, stream);
     }
   }
   if (!args.quiet) say(fmt::format("{}: {}", input.name(), summary_line(input.size(), bytes, watch.seconds())));

@@ -144,10 +144,9 @@ class MappedRamExport {
       piece.assign(static_cast<std::size_t>(std::min<std::uint64_t>(kPageBytes, bitmap_bytes - done)), std::byte{0});
       const std::uint64_t first = done * 8;
       const std::uint64_t end = std::min(first + piece.size() * 8, pages);
-      const bool any = wanted.any(first, end);
-      for (std::uint64_t page = first; any && page < end; ++page) {
-        if (wanted.has(page)) piece[(page - first) / 8] |= std::byte{1} << page % 8;
-      }
+      std::uint64_t page = wanted.next(first, end);
+      const bool any = page < end;
+      for (; page < end; page = wanted.next(page + 1, end)) piece[(page - first) / 8] |= std::byte{1} << page % 8;
       if (any || !options_.target_is_zero) SNAP_TRY(write_at(fd_, piece, at_ + done));
     }
     at_ += bitmap_bytes;

@@ -301,8 +301,8 @@ class SinkRestore {
  public:
   /// `encode` may be null: the bytes go out as they are.
   SinkRestore(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
-              const RestoreOptions& options)
-      : reader_(reader), region_(region), ranges_(ranges), encode_(encode), sink_(sink), options_(options), slots_(std::max(1u, 2 * options.threads)) {}
+              const RestoreOptions& options, bool seek_zeros)
+      : reader_(reader), region_(region), ranges_(ranges), encode_(encode), seek_zeros_(seek_zeros), sink_(sink), options_(options), slots_(std::max(1u, 2 * options.threads)) {}
 
   Result<void> run() {
     if (options_.threads == 0) return run_inline();
@@ -384,7 +384,11 @@ class SinkRestore {
 
   Result<void> encode(std::uint64_t offset, std::uint64_t end, Bytes& out, Bytes& step) {
     while (offset < end) {
-      SNAP_TRY_ASSIGN(extent, reader_.extent(region_, offset));
+      Extent extent{.offset = offset, .length = end - offset, .data = true};
+      if (seek_zeros_) {
+        SNAP_TRY_ASSIGN(found, reader_.extent(region_, offset));
+        extent = found;
+      }
       RegionPiece piece{.offset = offset, .length = std::min(extent.length, end - offset), .bytes = {}};
       if (extent.data) {
         piece.length = std::min<std::uint64_t>(piece.length, kStep);
@@ -460,6 +464,7 @@ class SinkRestore {
   std::size_t region_;
   std::span<const ChangedRange> ranges_;
   const PieceEncoder& encode_;
+  bool seek_zeros_;  ///< stretches of zeros are worth being looked for in the index
   ByteSink& sink_;
   const RestoreOptions& options_;
   std::size_t range_ = 0;     // of the next piece,
@@ -523,13 +528,14 @@ Result<void> restore_to_sink(Reader& reader, std::size_t region, ByteSink& sink,
   if (region >= reader.regions().size()) return invalid("no such region", region);
   const ChangedRange all = whole(reader.regions()[region]);
   const PieceEncoder as_they_are;
-  return SinkRestore(reader, region, {&all, 1}, as_they_are, sink, options).run();
+  return SinkRestore(reader, region, {&all, 1}, as_they_are, sink, options, false).run();
 }
 
 Result<void> restore_encoded(Reader& reader, std::size_t region, const PieceEncoder& encode, ByteSink& sink, const RestoreOptions& options) {
   if (region >= reader.regions().size()) return invalid("no such region", region);
+  if (!encode) return invalid("no encoder");
   const ChangedRange all = whole(reader.regions()[region]);
-  return restore_encoded(reader, region, {&all, 1}, encode, sink, options);
+  return SinkRestore(reader, region, {&all, 1}, encode, sink, options, true).run();
 }
 
 Result<void> restore_encoded(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
@@ -540,7 +546,7 @@ Result<void> restore_encoded(Reader& reader, std::size_t region, std::span<const
   for (const ChangedRange& range : ranges) {
     if (range.offset > size || range.length > size - range.offset) return invalid("a stretch past the end of its region", range.offset);
   }
-  return SinkRestore(reader, region, ranges, encode, sink, options).run();
+  return SinkRestore(reader, region, ranges, encode, sink, options, false).run();
 }
 
 }  // namespace snap

@@ -12,8 +12,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ImportOptions options;
     options.threads = 0;
     options.snapshot = (*snapshots)[index].id;
-    test::import_and_export([&](Writer& writer, const ImportOptions& with) { return import_qcow2(*source, writer, with); },
-                            options);
+    const auto import = [&](Writer& writer, const ImportOptions& with) -> Result<void> {
+      const auto imported = import_qcow2(*source, writer, with);
+      return imported ? Result<void>() : Result<void>(imported.error());
+    };
+    test::import_and_export(import, options);
   }
   return 0;
 }

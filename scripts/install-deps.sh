@@ -6,12 +6,13 @@ set -euo pipefail
 
 packages=(
   cmake ninja-build g++ pkg-config git zstd
-  liblz4-dev libzstd-dev libxxhash-dev liburing-dev libisal-dev zlib1g-dev librust-blake3-dev
+  liblz4-dev libzstd-dev libxxhash-dev liburing-dev libisal-dev zlib1g-dev libbz2-dev liblzma-dev liblzo2-dev librust-blake3-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev
 )
 if [ "${1:-}" = --tests ]; then
   packages+=(
-    libgtest-dev libssl-dev b3sum lz4 strace qemu-utils procps
+    libgtest-dev libssl-dev b3sum lz4 strace qemu-utils bzip2 xz-utils lzop
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients procps
     python3 python3-lz4 python3-zstandard python3-xxhash
     qemu-system-x86 busybox-static linux-image-cloud-amd64
     clang-14 libclang-rt-14-dev libfuzzer-14-dev

@@ -45,6 +45,7 @@ void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   if (args.all && (from != Format::kQcow2 || to != Format::kVmsnap)) fail_usage("--all makes snapshots of those in a qcow2 image" + is);
   if (args.all && !args.snapshot.empty()) fail_usage("--all and -l exclude each other");
   if (to == Format::kQcow2) fail_usage("-O qcow2: vmsnap reads qcow2 images but does not write them");
+  if (!args.domain_xml.empty() && to != Format::kLibvirt) fail_usage("--xml goes with -O libvirt");
   if (!args.machine.empty() && to != Format::kVmsnap && to != Format::kElf) fail_usage("--machine goes with -O vmsnap and -O elf");
 }
 
@@ -118,6 +119,29 @@ Outcome to_mapped_ram(Input& input, Output& output, const ConvertArgs& args, con
                     [&](Reader& reader, const ExportOptions& how) { return export_mapped_ram(reader, output.fd(), how); });
 }
 
+/// The whole file that --xml names; empty where there is none.
+std::string domain_xml(const ConvertArgs& args) {
+  if (args.domain_xml.empty()) return {};
+  constexpr std::size_t kMostBytes = 16u << 20;
+  Input file(args.domain_xml, Format::kRaw);
+  if (file.size() > kMostBytes) fail_usage(fmt::format("--xml {}: is larger than 16 MiB", args.domain_xml));
+  std::string text(static_cast<std::size_t>(file.size()), '\0');
+  text.resize(must(file.source().read_at(0, std::as_writable_bytes(std::span(text))), file.name()));
+  if (text.find("<domain") == std::string::npos) fail_usage(fmt::format("--xml {}: is no XML of a domain", args.domain_xml));
+  return text;
+}
+
+Outcome to_libvirt(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  const std::string xml = domain_xml(args);
+  return emit_whole(input, output, args, options, tally, [&](Reader& reader, const ExportOptions& how) {
+    if (xml.empty() && !reader.find(RegionKind::kState, "libvirt.header")) {
+      throw Failure{kExitNotFound,
+                    fmt::format("{}: was not made of a save image of libvirt; name a file with the domain's XML with --xml", input.name())};
+    }
+    return export_libvirt(reader, output.sink(), how, xml);
+  });
+}
+
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
   Snapshot snapshot(input, options, tally);
   const auto exported = export_vmstate(snapshot.reader(), output.sink(), &cancel_flag());
@@ -146,6 +170,8 @@ WriteFormat writer_of(Format format) {
       return to_elf;
     case Format::kMappedRam:
       return to_mapped_ram;
+    case Format::kLibvirt:
+      return to_libvirt;
     default:
       fail_usage(fmt::format("-O {}: vmsnap does not write that", format_name(format)));
   }
@@ -185,7 +211,7 @@ int convert(const ConvertArgs& args) {
 Command add_convert(Options& options) {
   auto args = std::make_shared<ConvertArgs>();
   options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate, qemu, libvirt, xen, elf; detected where not given");
-  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu, mapped-ram, elf");
+  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu, mapped-ram, libvirt, elf");
   options.text("-l", args->snapshot, "SNAPSHOT", "ID or name of the snapshot in a qcow2 image");
   options.flag("--all", args->all, "All snapshots of a qcow2 image, each a file in the directory DST; the first is the others' parent");
   options.text("-B", args->parent, "PARENT", "Write DST as a difference against this snapshot");
@@ -197,6 +223,7 @@ Command add_convert(Options& options) {
   options.flag("--lossless", args->lossless, "Make sure that -O vmstate will give the VM state back byte for byte");
   options.text("--region", args->region, "NAME|all", "For a raw DST: another region than the main memory, or all of the memory");
   options.text("--machine", args->machine, "TYPE", "The guest's machine type, which says where it sees its RAM: pc, q35, microvm, virt, with or without a version");
+  options.text("--xml", args->domain_xml, "FILE", "For a libvirt DST: the domain's XML; needed where SRC was not made of a save image of libvirt");
   options.text("--name", args->name, "REGION", "For a raw SRC: the name of its region; 'ram' by default");
   options.texts("--state", args->states, "NAME=FILE", "Take FILE along with a raw SRC as state NAME; with -O raw, write state NAME into FILE");
   options.operand("SRC", args->source, "The input; - is stdin");

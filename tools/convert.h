@@ -11,7 +11,7 @@ namespace snap::tool {
 
 struct ConvertArgs {
   std::string input_format, output_format = "vmsnap";
-  std::string snapshot, region, name, parent, machine;
+  std::string snapshot, region, name, parent, machine, domain_xml;
   ParentPlaces parents;
   std::vector<std::string> writer_options, states;
   unsigned threads = 0;

@@ -21,7 +21,7 @@
 namespace snap::tool {
 namespace {
 
-constexpr std::size_t kDetectBytes = 512;
+constexpr std::size_t kLookBytes = 512;
 constexpr std::size_t kCopyBytes = 1 << 20;
 
 std::string temporary_path() {
@@ -117,13 +117,15 @@ bool Input::ended() const {
 }
 
 void Input::detect() {
-  if (stream_) {
-    format_ = detect_format(must(stream_->peek(kDetectBytes), name_));
-  } else {
-    std::array<std::byte, kDetectBytes> first{};
-    const std::size_t count = must(source_->read_at(0, first), name_);
-    format_ = detect_format(std::span(first).first(count));
-  }
+  std::vector<std::byte> first;
+  const auto look = [&](std::size_t bytes) -> std::span<const std::byte> {
+    if (stream_) return must(stream_->peek(bytes), name_);
+    first.resize(bytes);
+    return std::span(first).first(must(source_->read_at(0, first), name_));
+  };
+  const auto bytes = look(kLookBytes);
+  const std::size_t needed = detect_bytes(bytes);
+  format_ = detect_format(needed > kLookBytes ? look(needed) : bytes);
 }
 
 GuardedSource& Input::source() {

@@ -35,8 +35,8 @@ PUBLIC = {
 }
 # Foreign libraries and the only folders that know of them.
 LIBRARIES = {
-    "zstd": ["codec"], "lz4": ["codec"], "xxhash": ["codec"], "blake3": ["codec", "vmm"],
-    "liburing": ["io"], "isa-l": ["vmm"], "igzip": ["vmm"], "crc.h": ["vmm"], "zlib": ["vmm"], "zconf": ["vmm"],
+    "zstd": ["codec", "vmm"], "lz4": ["codec"], "xxhash": ["codec"], "blake3": ["codec", "vmm"],
+    "liburing": ["io"], "isa-l": ["vmm"], "igzip": ["vmm"], "crc.h": ["vmm"], "zlib": ["vmm"], "zconf": ["vmm"], "bzlib": ["vmm"], "lzma": ["vmm"], "lzo/": ["vmm"],
 }
 FORMAT_MAY = {"cstdint", "bit", "cstring", "cstddef"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

@@ -31,8 +31,12 @@ enum class Format {
 };
 const char* format_name(Format format);
 std::optional<Format> format_from_name(std::string_view name);
-/// By the first bytes (512 suffice); raw where nothing else fits.
+/// By the first bytes, as many as detect_bytes() says; raw where nothing else fits. A migration stream or save image that is compressed as a
+/// whole counts as what it is inside.
 Format detect_format(std::span<const std::byte> first_bytes);
+
+/// How many first bytes detect_format() needs, by the first 512.
+std::size_t detect_bytes(std::span<const std::byte> first_bytes);
 
 /// An internal snapshot of a qcow2 image.
 struct Qcow2Snapshot {
@@ -87,7 +91,7 @@ Result<void> import_raw(RandomSource& memory, std::string_view name, Writer& wri
 Result<void> import_raw_stream(ByteSource& memory, std::string_view name, Writer& writer, const ImportOptions& options);
 
 /// A migration stream of QEMU 0.13 or newer (RAM version 4), whatever machine it is of: plain, live, with XBZRLE or compressed pages, or
-/// a mapped-ram file. Regions are the RAM blocks; what is not RAM becomes states. See docs/import-qemu.md.
+/// a mapped-ram file; compressed as a whole or not. Regions are the RAM blocks; what is not RAM becomes states. See docs/import-qemu.md.
 Result<Imported> import_qemu(ByteSource& stream, Writer& writer, const ImportOptions& options);
 
 /// An ELF core of guest-physical memory (QEMU's dump-guest-memory, virsh dump --memory-only, /proc/vmcore): ELF64 or ELF32, little-endian.
@@ -96,6 +100,9 @@ Result<Imported> import_qemu(ByteSource& stream, Writer& writer, const ImportOpt
 Result<void> import_elf(RandomSource& core, Writer& writer, const ImportOptions& options);
 /// The same in one pass: kUnsupported where the program headers stand behind the memory or segments share bytes of the file.
 Result<void> import_elf_stream(ByteSource& core, Writer& writer, const ImportOptions& options);
+
+/// A save image of libvirt: the same, its stream compressed or not. Header, XML and cookie become a state. See docs/import-libvirt.md.
+Result<Imported> import_libvirt(ByteSource& image, Writer& writer, const ImportOptions& options);
 
 struct ExportOptions {
   unsigned threads = 1;  ///< worker threads; 0: all work in the caller's thread
@@ -127,6 +134,10 @@ struct CloneOptions {
 
 /// A migration stream that QEMU loads, of a snapshot that import_qemu, import_libvirt or import_qcow2 made of one.
 Result<void> export_qemu(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone = std::nullopt);
+
+/// A save image that `virsh restore` takes, its stream not compressed. A snapshot that import_libvirt made has its domain's XML; with
+/// `domain_xml` not empty that one is taken, which any other snapshot needs.
+Result<void> export_libvirt(Reader& reader, ByteSink& sink, const ExportOptions& options, std::string_view domain_xml = {});
 
 struct VmstateExport {
   bool digest_known = false;   ///< the import recorded a digest of the original stream

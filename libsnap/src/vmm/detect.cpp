@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "snap/import.h"
+#include "vmm/decompress.h"
 #include "vmm/ram_regions.h"
 
 namespace snap {
@@ -14,6 +15,9 @@ struct KnownFormat {
   const char* name;
   std::string_view magic;
 };
+constexpr std::size_t kDetectBytes = 512;
+/// bzip2 gives nothing before it has a whole block, of 900 KB.
+constexpr std::size_t kDetectCompressedBytes = 1u << 20;
 constexpr std::size_t kHeaderBytes = 64;  // of a snapshot, where it names no features
 constexpr std::array<KnownFormat, 9> kFormats = {{
     {Format::kVmsnap, "vmsnap", std::string_view("\x89VMS\r\n\x1a\n", 8)},
@@ -54,6 +58,26 @@ bool damaged_snapshot(std::span<const std::byte> first_bytes) {
   return fitting >= 6 || stands("VMS", 1) || stands("vmsr\1", kHeaderBytes) || stands("vmsr\5", kHeaderBytes);
 }
 
+/// Of what is compressed as a whole, once; raw where it is not, or is damaged so early.
+Format format_inside(std::span<const std::byte> first_bytes) {
+  const Compression compression = compression_of(first_bytes);
+  if (compression == Compression::kNone) return Format::kRaw;
+  const auto memory = memory_source(first_bytes);
+  const auto source = range_stream(*memory, 0, first_bytes.size());
+  const ImportOptions options;
+  ForwardStream stream(*source, options);
+  const auto inside = decompressed(stream, compression);
+  std::array<std::byte, 64> first{};
+  std::size_t count = 0;
+  while (count < first.size()) {
+    const auto got = inside->read(std::span(first).subspan(count));
+    if (!got || *got == 0) break;
+    count += *got;
+  }
+  const auto known = std::span(first).first(count);
+  return compression_of(known) == Compression::kNone ? detect_format(known) : Format::kRaw;
+}
+
 }  // namespace
 
 const char* format_name(Format format) {
@@ -70,6 +94,10 @@ std::optional<Format> format_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::size_t detect_bytes(std::span<const std::byte> first_bytes) {
+  return compression_of(first_bytes) == Compression::kNone ? kDetectBytes : kDetectCompressedBytes;
+}
+
 Format detect_format(std::span<const std::byte> first_bytes) {
   if (is_migration_stream(first_bytes)) return Format::kQemu;
   for (const KnownFormat& known : kFormats) {
@@ -77,7 +105,9 @@ Format detect_format(std::span<const std::byte> first_bytes) {
     if (magic.empty() || first_bytes.size() < magic.size()) continue;
     if (std::memcmp(first_bytes.data(), magic.data(), magic.size()) == 0) return known.format;
   }
-  return damaged_snapshot(first_bytes) ? Format::kVmsnap : Format::kRaw;
+  if (damaged_snapshot(first_bytes)) return Format::kVmsnap;
+  const Format inside = format_inside(first_bytes);
+  return inside == Format::kQemu || inside == Format::kLibvirt ? inside : Format::kRaw;
 }
 
 std::optional<std::size_t> main_memory(const Reader& reader) {

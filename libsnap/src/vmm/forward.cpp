@@ -26,6 +26,14 @@ Result<void> ForwardStream::fill(std::size_t count, const char* what) {
   return {};
 }
 
+Result<std::span<const std::byte>> ForwardStream::look_around(std::size_t least) {
+  while (end_ - begin_ < least) {
+    SNAP_TRY_ASSIGN(got, refill());
+    if (got == 0) break;
+  }
+  return std::span<const std::byte>(buffer_).subspan(begin_, end_ - begin_);
+}
+
 Result<void> ForwardStream::skip(std::uint64_t count, const char* what) {
   while (count != 0) {
     if (begin_ == end_) SNAP_TRY(fill(1, what));

@@ -18,7 +18,9 @@ class ForwardStream {
  public:
   static constexpr std::size_t kBufferBytes = 256 * 1024;
 
-  ForwardStream(ByteSource& source, const ImportOptions& options) : source_(source), options_(options), buffer_(kBufferBytes) {}
+  /// `first_offset` is what the offset of the first byte counts as.
+  ForwardStream(ByteSource& source, const ImportOptions& options, std::uint64_t first_offset = 0)
+      : source_(source), options_(options), buffer_(kBufferBytes), buffer_offset_(first_offset) {}
 
   /// Of the next byte.
   std::uint64_t offset() const { return buffer_offset_ + begin_; }
@@ -34,6 +36,8 @@ class ForwardStream {
     if (end_ - begin_ < count) SNAP_TRY(fill(count, what));
     return buffer_.data() + begin_;
   }
+  /// All that lies in the buffer without taking it: at least `least` bytes, fewer only where the stream ends.
+  Result<std::span<const std::byte>> look_around(std::size_t least = 1);
   Result<std::uint8_t> take_byte(const char* what) { return number<std::uint8_t>(what); }
   Result<std::uint16_t> take_be16(const char* what) { return number<std::uint16_t>(what); }
   Result<std::uint32_t> take_be32(const char* what) { return number<std::uint32_t>(what); }
@@ -60,7 +64,7 @@ class ForwardStream {
   ByteSource& source_;
   const ImportOptions& options_;
   Bytes buffer_;
-  std::uint64_t buffer_offset_ = 0;  // of the buffer's first byte in the stream
+  std::uint64_t buffer_offset_;      // of the buffer's first byte in the stream
   std::size_t begin_ = 0;            // of the bytes of the buffer not taken yet
   std::size_t end_ = 0;
 };

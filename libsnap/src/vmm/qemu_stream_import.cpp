@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/fail.h"
+#include "vmm/decompress.h"
 #include "vmm/guest_layout.h"
 #include "vmm/qemu_legacy.h"
 #include "vmm/qemu_stream.h"
@@ -16,6 +17,7 @@ namespace snap {
 namespace {
 
 constexpr const char* kEnds = "the migration stream ends early";
+constexpr const char* kNoEnd = "the migration stream ends early, or something stands behind it";
 constexpr std::size_t kMostBlocks = 1024;
 constexpr std::size_t kMostCompressed = 16 * 1024;
 constexpr std::string_view kDirtyBitmapId = "dirty-bitmap";
@@ -304,7 +306,7 @@ class QemuImport {
     const auto description = find_description(bytes);
     // Sections tell no length, so that the description is there whole says that nothing is cut off. Machine types that write none end
     // with 00.
-    if (!description && (head_.has_configuration || bytes.back() != std::byte{kQemuEof})) return truncated(at + bytes.size(), kEnds);
+    if (!description && (head_.has_configuration || bytes.back() != std::byte{kQemuEof})) return truncated(at + bytes.size(), kNoEnd);
     const std::string runstate = runstate_of(bytes);
     SNAP_TRY(write_state(writer_, kQemuDevicesState, bytes));
     return runstate.empty() ? Result<void>() : writer_.set_metadata(kQemuRunstateKey, runstate);
@@ -392,8 +394,8 @@ Result<Imported> import_qemu_stream(ForwardStream& stream, Writer& writer, const
 
 Result<Imported> import_qemu(ByteSource& source, Writer& writer, const ImportOptions& options) {
   SNAP_TRY(writer.set_metadata("source.format", format_name(Format::kQemu)));
-  ForwardStream stream(source, options);
-  return import_qemu_stream(stream, writer, options);
+  return with_unwrapped(source, writer, options,
+                        [&](ForwardStream& stream) { return import_qemu_stream(stream, writer, options); });
 }
 
 }  // namespace snap

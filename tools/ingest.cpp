@@ -190,6 +190,10 @@ Result<Imported> import_foreign(Input& input, Writer& writer, const IngestOption
     }
     case Format::kElf:
       return no_corrections(input.seekable() ? import_elf(input.source(), writer, import) : import_elf_stream(input.stream(), writer, import));
+    case Format::kXen: {
+      InputStream stream(input);
+      return import_xen(stream.source(), writer, import);
+    }
     default:
       return no_corrections(input.seekable() ? import_raw(input.source(), options.region_name, writer, import)
                                              : import_raw_stream(input.stream(), options.region_name, writer, import));

@@ -11,6 +11,7 @@
 #include "snap/reader.h"
 #include "support/sha256.h"
 #include "support/xen_import.h"
+#include "vmm/xen_recipe.h"
 
 namespace snap::test {
 namespace {
@@ -73,7 +74,7 @@ XenSave live() {
   save.begin(kXenHvmType).record(17, Buffer(24)).record(16);
   save.pages({{0, 1}, {1, 2}, {2, 0}, {3, 4}, {4, 5}, {160, 0, 15}, {300, 6}, {301, 7}});
   save.pages({{1, 12}, {2, 13}, {300, 16}});
-  save.pages({{1, 22}, {4, 0}, {200, 30}, {400, 31}});
+  save.pages({{1, 22}, {4, 8}, {200, 30}, {400, 31}});
   save.pages({{4, 0, 15}, {200, 32}, {400, 33}, {401, 34}});
   save.record(8, Buffer(24)).record(9, Buffer(41, std::byte{5})).end();
   put_text(save.file, "domain is yours, you are cleared to unpause");
@@ -172,7 +173,7 @@ TEST(Xen, LastPageOfALiveMigrationCounts) {
   ASSERT_TRUE(snapshot.ok());
   EXPECT_TRUE(snapshot.corrected);
   Opened opened(snapshot);
-  const std::map<std::uint64_t, unsigned> truth = {{0, 1},    {1, 22},   {2, 13},  {3, 4},    {4, 0},   {160, 0},
+  const std::map<std::uint64_t, unsigned> truth = {{0, 1},    {1, 22},   {2, 13},  {3, 4},    {4, 8},   {160, 0},
                                                    {200, 32}, {300, 16}, {301, 7}, {400, 33}, {401, 34}};
   for (const auto& [number, seed] : truth) EXPECT_TRUE(opened.page(number) == xen_page(seed)) << number;
   EXPECT_EQ(opened.ram_pages(), 402u);
@@ -368,6 +369,25 @@ TEST(XenRefusals, MoreThanIsKeptBesideTheMemory) {
   behind.begin().end();
   behind.file.resize(behind.here() + 64 * kMiB);
   EXPECT_EQ(import_save(behind.file).error.code, Code::kLimit);
+}
+
+TEST(XenRefusals, MorePiecesOfWhatComesAgainThanAreKept) {
+  Buffer recipe;
+  put_text(recipe, "XENSAVE1");
+  for (const unsigned byte : {0, 2, 1, 0, 100, 0, 2}) put_le(recipe, byte, 1);  // frames 0 to 99, then every second one again
+  put_le(recipe, 50, 1);
+  for (unsigned run = 0; run < 50; ++run) {
+    for (const unsigned byte : {0u, 1u, run == 0 ? 199u : 2u}) put_le(recipe, byte, 1);
+  }
+  put_le(recipe, 0, 1);
+  const std::size_t marked_bytes = recipe.size() + 99 * 3;
+  Buffer marked = recipe;
+  const auto done = mark_superseded(marked, marked_bytes);
+  ASSERT_TRUE(done) << explain(done.error());
+  EXPECT_EQ(*done, 50u);
+  const auto refused = mark_superseded(recipe, recipe.size());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kLimit);
 }
 
 TEST(XenRefusals, StopsWhenCancelled) {

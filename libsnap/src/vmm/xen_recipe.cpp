@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/xen_recipe.h"
 
-#include <algorithm>
+#include <deque>
 
 #include "base/fail.h"
 #include "vmm/leb128.h"
@@ -49,6 +49,7 @@ Bytes XenRecipeWriter::finish(std::uint64_t file_bytes) {
   append(recipe, bytes_of(kXenRecipeMagic));
   append_leb128(recipe, file_bytes);
   append(recipe, out_);
+  out_ = Bytes();
   recipe.push_back(std::byte{XenPiece::kEnd});
   return recipe;
 }
@@ -116,6 +117,8 @@ namespace {
 /// Walks a recipe that was just made, to and fro: what comes again is known from the end only.
 class SupersededMarks {
  public:
+  explicit SupersededMarks(std::uint64_t most_bytes) : most_bytes_(most_bytes) {}
+
   Result<std::uint64_t> apply(Bytes& recipe) {
     XenRecipeReader pieces(recipe);
     SNAP_TRY_ASSIGN(file_bytes, pieces.open());
@@ -203,11 +206,12 @@ class SupersededMarks {
         body += run.count;
       }
       writer.pages(runs);
-      if (writer.bytes() > kMaxXenRecipeBytes) return fail(Code::kLimit, "pages that come again in more pieces than are kept");
+      if (writer.bytes() > most_bytes_) return fail(Code::kLimit, "pages that come again in more pieces than are kept");
     }
   }
 
-  std::vector<Bodies> bodies_;
+  std::uint64_t most_bytes_;
+  std::deque<Bodies> bodies_;
   std::uint64_t body_count_ = 0;
   std::uint64_t superseded_count_ = 0;
   PageSet superseded_;  // by the body's number in the file
@@ -215,6 +219,6 @@ class SupersededMarks {
 
 }  // namespace
 
-Result<std::uint64_t> mark_superseded(Bytes& recipe) { return SupersededMarks().apply(recipe); }
+Result<std::uint64_t> mark_superseded(Bytes& recipe, std::uint64_t most_bytes) { return SupersededMarks(most_bytes).apply(recipe); }
 
 }  // namespace snap

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -68,7 +67,8 @@ class XenRecipeReader {
   std::uint64_t next_frame_ = 0;
 };
 
-/// The same recipe with those bodies marked that come again later. Answers their number; 0 leaves the recipe as it is.
-Result<std::uint64_t> mark_superseded(Bytes& recipe);
+/// The same recipe with those bodies marked that come again later. Answers their number; 0 leaves the recipe as it is. kLimit where it
+/// becomes larger than `most_bytes`. Takes at most three times the recipe's size of memory meanwhile, and a bit for each body.
+Result<std::uint64_t> mark_superseded(Bytes& recipe, std::uint64_t most_bytes = kMaxXenRecipeBytes);
 
 }  // namespace snap

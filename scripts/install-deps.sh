@@ -11,7 +11,7 @@ packages=(
 )
 if [ "${1:-}" = --tests ]; then
   packages+=(
-    libgtest-dev libssl-dev b3sum lz4 strace qemu-utils procps
+    libgtest-dev libssl-dev b3sum lz4 strace qemu-utils procps xen-utils-4.17
     python3 python3-lz4 python3-zstandard python3-xxhash
     qemu-system-x86 busybox-static linux-image-cloud-amd64
     clang-14 libclang-rt-14-dev libfuzzer-14-dev

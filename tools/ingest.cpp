@@ -250,7 +250,10 @@ Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptio
   const auto taken = ingest(input, output, how, options, tally);
   if (!taken && parent != nullptr && taken.error().ancestor != 0) parent->fail(taken.error());
   if (!taken) fail_between(taken.error(), input, output);
-  return {.in = *taken, .out = output.sink().taken_bytes()};
+  // What the region of a Xen guest spans is mostly not there.
+  const bool sparse = input.format() == Format::kXen;
+  const std::uint64_t in = !sparse ? *taken : input.seekable() ? input.size() : input.stream().taken_bytes();
+  return {.in = in, .out = output.sink().taken_bytes()};
 }
 
 Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) : input_(input) {

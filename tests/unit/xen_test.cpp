@@ -374,17 +374,17 @@ TEST(XenRefusals, MoreThanIsKeptBesideTheMemory) {
 TEST(XenRefusals, MorePiecesOfWhatComesAgainThanAreKept) {
   Buffer recipe;
   put_text(recipe, "XENSAVE1");
-  for (const unsigned byte : {0, 2, 1, 0, 100, 0, 2}) put_le(recipe, byte, 1);  // frames 0 to 99, then every second one again
-  put_le(recipe, 50, 1);
-  for (unsigned run = 0; run < 50; ++run) {
-    for (const unsigned byte : {0u, 1u, run == 0 ? 199u : 2u}) put_le(recipe, byte, 1);
+  for (const unsigned byte : {0, 2, 1, 0, 60, 0, 2, 30}) put_le(recipe, byte, 1);  // frames 0 to 59, then every second one again
+  for (unsigned run = 0; run < 30; ++run) {
+    for (const unsigned byte : {0u, 1u, run == 0 ? 119u : 2u}) put_le(recipe, byte, 1);
   }
   put_le(recipe, 0, 1);
-  const std::size_t marked_bytes = recipe.size() + 99 * 3;
+  const std::size_t marked_bytes = recipe.size() + 59 * 3;
   Buffer marked = recipe;
   const auto done = mark_superseded(marked, marked_bytes);
   ASSERT_TRUE(done) << explain(done.error());
-  EXPECT_EQ(*done, 50u);
+  EXPECT_EQ(*done, 30u);
+  EXPECT_EQ(marked.size(), marked_bytes);
   const auto refused = mark_superseded(recipe, recipe.size());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kLimit);

@@ -142,16 +142,30 @@ Outcome to_libvirt(Input& input, Output& output, const ConvertArgs& args, const 
   });
 }
 
+/// Of an export that gives back what was imported; `what` the import was given.
+Outcome original_outcome(Input& input, const VmstateExport& exported, const std::string& what) {
+  const bool differs = exported.digest_known && !exported.identical;
+  const std::string note = differs                 ? fmt::format("differs from the {} that was imported", what)
+                           : exported.digest_known ? fmt::format("identical to the {} that was imported", what)
+                                                   : fmt::format("no digest was recorded to tell whether this is the {} that was imported", what);
+  return {.in = input.size(), .out = exported.bytes, .status = differs ? kExitDiffers : kExitOk, .note = note};
+}
+
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
   Snapshot snapshot(input, options, tally);
   const auto exported = export_vmstate(snapshot.reader(), output.sink(), &cancel_flag());
   if (!exported && exported.error().ancestor != 0) snapshot.fail(exported.error());
   if (!exported) fail_between(exported.error(), input, output);
-  const bool differs = exported->digest_known && !exported->identical;
-  const char* note = differs                  ? "differs from the VM state that was imported"
-                     : exported->digest_known ? "identical to the VM state that was imported"
-                                              : "no digest was recorded to tell whether this is the VM state that was imported";
-  return {.in = input.size(), .out = exported->bytes, .status = differs ? kExitDiffers : kExitOk, .note = note};
+  return original_outcome(input, *exported, "VM state");
+}
+
+Outcome to_xen(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
+  Snapshot snapshot(input, options, tally);
+  const ExportOptions how{.threads = args.threads, .cancel = &cancel_flag(), .progress = &tally.done};
+  const auto exported = export_xen(snapshot.reader(), output.sink(), how);
+  if (!exported && exported.error().ancestor != 0) snapshot.fail(exported.error());
+  if (!exported) fail_between(exported.error(), input, output);
+  return original_outcome(input, *exported, "save file");
 }
 
 using WriteFormat = Outcome (*)(Input&, Output&, const ConvertArgs&, const IngestOptions&, Tally&);
@@ -172,6 +186,8 @@ WriteFormat writer_of(Format format) {
       return to_mapped_ram;
     case Format::kLibvirt:
       return to_libvirt;
+    case Format::kXen:
+      return to_xen;
     default:
       fail_usage(fmt::format("-O {}: vmsnap does not write that", format_name(format)));
   }
@@ -211,7 +227,7 @@ int convert(const ConvertArgs& args) {
 Command add_convert(Options& options) {
   auto args = std::make_shared<ConvertArgs>();
   options.text("-f", args->input_format, "FMT", "Format of SRC: vmsnap, raw, qcow2, vmstate, qemu, libvirt, xen, elf; detected where not given");
-  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu, mapped-ram, libvirt, elf");
+  options.text("-O", args->output_format, "FMT", "Format of DST: vmsnap (the default), raw, vmstate, qemu, mapped-ram, libvirt, xen, elf");
   options.text("-l", args->snapshot, "SNAPSHOT", "ID or name of the snapshot in a qcow2 image");
   options.flag("--all", args->all, "All snapshots of a qcow2 image, each a file in the directory DST; the first is the others' parent");
   options.text("-B", args->parent, "PARENT", "Write DST as a difference against this snapshot");

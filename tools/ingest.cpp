@@ -194,6 +194,10 @@ Result<Imported> import_foreign(Input& input, Writer& writer, const IngestOption
       InputStream stream(input);
       return import_libvirt(stream.source(), writer, import);
     }
+    case Format::kXen: {
+      InputStream stream(input);
+      return import_xen(stream.source(), writer, import);
+    }
     default:
       return no_corrections(input.seekable() ? import_raw(input.source(), options.region_name, writer, import)
                                              : import_raw_stream(input.stream(), options.region_name, writer, import));
@@ -250,7 +254,10 @@ Outcome store(Input& input, Output& output, NewParent* parent, const WriterOptio
   const auto taken = ingest(input, output, how, options, tally);
   if (!taken && parent != nullptr && taken.error().ancestor != 0) parent->fail(taken.error());
   if (!taken) fail_between(taken.error(), input, output);
-  return {.in = *taken, .out = output.sink().taken_bytes()};
+  // What the region of a Xen guest spans is mostly not there.
+  const bool sparse = input.format() == Format::kXen;
+  const std::uint64_t in = !sparse ? *taken : input.seekable() ? input.size() : input.stream().taken_bytes();
+  return {.in = in, .out = output.sink().taken_bytes()};
 }
 
 Snapshot::Snapshot(Input& input, const IngestOptions& options, Tally& tally) : input_(input) {

@@ -2,7 +2,7 @@
 # bash completion for vmsnap(1)
 
 _vmsnap_commands='convert save restore info check compare map flatten rebase base bench'
-_vmsnap_formats='vmsnap raw qcow2 vmstate mapped-ram libvirt elf'
+_vmsnap_formats='vmsnap raw qcow2 vmstate mapped-ram libvirt elf xen'
 
 _vmsnap_writer_options() {
   local prefix='' word=$1
@@ -54,7 +54,7 @@ _vmsnap() {
 
   case $command:$previous in
     convert:-f) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_formats" -- "$current") && return ;;
-    convert:-O) mapfile -t COMPREPLY < <(compgen -W 'vmsnap raw vmstate mapped-ram libvirt elf' -- "$current") && return ;;
+    convert:-O) mapfile -t COMPREPLY < <(compgen -W 'vmsnap raw vmstate mapped-ram libvirt elf xen' -- "$current") && return ;;
     convert:-o | save:-o | flatten:-o | rebase:-o) _vmsnap_writer_options "$current" && return ;;
     convert:--region | map:--region) mapfile -t COMPREPLY < <(compgen -W 'all pc.ram' -- "$current") && return ;;
     convert:-l | convert:--name | compare:--region) return ;;

@@ -104,6 +104,10 @@ Result<void> import_elf_stream(ByteSource& core, Writer& writer, const ImportOpt
 /// A save image of libvirt: the same, its stream compressed or not. Header, XML and cookie become a state. See docs/import-libvirt.md.
 Result<Imported> import_libvirt(ByteSource& image, Writer& writer, const ImportOptions& options);
 
+/// A save file of `xl` (Xen 4.6 or newer; libxc stream 2 or 3) of a PV, PVH or HVM guest, or a recorded migration of one. Memory is the region
+/// "ram", each page where its guest frame number says; all else becomes a state. See docs/import-xen.md.
+Result<Imported> import_xen(ByteSource& stream, Writer& writer, const ImportOptions& options);
+
 struct ExportOptions {
   unsigned threads = 1;  ///< worker threads; 0: all work in the caller's thread
   const std::atomic<bool>* cancel = nullptr;
@@ -140,13 +144,16 @@ Result<void> export_qemu(Reader& reader, ByteSink& sink, const ExportOptions& op
 Result<void> export_libvirt(Reader& reader, ByteSink& sink, const ExportOptions& options, std::string_view domain_xml = {});
 
 struct VmstateExport {
-  bool digest_known = false;   ///< the import recorded a digest of the original stream
+  bool digest_known = false;   ///< the import recorded a digest of the original stream or file
   bool identical = false;      ///< and what was written has it
   std::uint64_t bytes = 0;
 };
 
 /// The original VM state stream of a snapshot made by import_qcow2 or import_vmstate.
 Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::atomic<bool>* cancel = nullptr);
+
+/// The save file that import_xen was given, byte for byte.
+Result<VmstateExport> export_xen(Reader& reader, ByteSink& sink, const ExportOptions& options);
 
 /// What imports call the guest's main memory, and what is left of its RAM where the machine is not fully known.
 inline constexpr std::string_view kMainRamName = "pc.ram";

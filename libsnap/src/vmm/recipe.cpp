@@ -3,20 +3,13 @@
 
 #include "base/fail.h"
 #include "vmm/big_endian.h"
+#include "vmm/leb128.h"
 
 namespace snap {
 namespace {
 
-void append_number(Bytes& to, std::uint64_t value) {
-  while (value >= 0x80) {
-    to.push_back(static_cast<std::byte>(value | 0x80));
-    value >>= 7;
-  }
-  to.push_back(static_cast<std::byte>(value));
-}
-
 void append_counted(Bytes& to, std::span<const std::byte> bytes) {
-  append_number(to, bytes.size());
+  append_leb128(to, bytes.size());
   append(to, bytes);
 }
 
@@ -81,7 +74,7 @@ void RecipeWriter::deflate(const DeflateParams& params, std::span<const std::byt
   out_.push_back(std::byte{RecipeOp::kDeflate});
   for (const std::uint64_t value : {params.block_bytes, params.hole_offset, params.hole_bytes, params.memory_bytes, params.level,
                                     params.window_bits, params.memory_level, params.piece_bytes}) {
-    append_number(out_, value);
+    append_leb128(out_, value);
   }
   append_counted(out_, slack);
 }
@@ -94,10 +87,10 @@ void RecipeWriter::flush() {
   }
   if (run_.kind == RecipeOp::kEnd) return;
   out_.push_back(std::byte{run_.kind});
-  append_number(out_, static_cast<std::uint64_t>(run_.form));
+  append_leb128(out_, static_cast<std::uint64_t>(run_.form));
   if (run_.kind == RecipeOp::kFills) out_.push_back(run_.fill);
-  append_number(out_, run_.first);
-  append_number(out_, run_.count);
+  append_leb128(out_, run_.first);
+  append_leb128(out_, run_.count);
   run_.kind = RecipeOp::kEnd;
 }
 
@@ -115,40 +108,27 @@ Bytes RecipeWriter::finish(std::uint64_t stream_bytes) {
   flush();
   Bytes recipe;
   append(recipe, bytes_of(kRecipeMagic));
-  append_number(recipe, stream_bytes);
+  append_leb128(recipe, stream_bytes);
   append(recipe, out_);
   recipe.push_back(std::byte{RecipeOp::kEnd});
   return recipe;
 }
 
-std::optional<std::uint64_t> RecipeReader::number() {
-  std::uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64; shift += 7) {
-    const auto byte = in_.take<std::byte>();
-    if (!byte) return std::nullopt;
-    const auto bits = std::to_integer<std::uint64_t>(*byte & std::byte{0x7f});
-    if (shift == 63 && bits > 1) return std::nullopt;
-    value |= bits << shift;
-    if ((*byte & std::byte{0x80}) == std::byte{0}) return value;
-  }
-  return std::nullopt;
-}
-
 std::optional<std::span<const std::byte>> RecipeReader::counted() {
-  const auto count = number();
+  const auto count = take_leb128(in_);
   return count ? in_.take_bytes(*count) : std::nullopt;
 }
 
 Result<std::uint64_t> RecipeReader::open() {
   const auto magic = in_.take_bytes(kRecipeMagic.size());
   if (!magic || text_of(*magic) != kRecipeMagic) return corrupt(0, "not a recipe of a VM state");
-  const auto stream_bytes = number();
+  const auto stream_bytes = take_leb128(in_);
   if (!stream_bytes) return corrupt(offset(), "the recipe of the VM state is damaged");
   return *stream_bytes;
 }
 
 bool RecipeReader::take_run(RecipeOp& op) {
-  const auto form = number();
+  const auto form = take_leb128(in_);
   if (!form || *form < 1 || *form > 3) return false;
   op.form = static_cast<PageForm>(*form);
   if (op.kind == RecipeOp::kFills) {
@@ -156,8 +136,8 @@ bool RecipeReader::take_run(RecipeOp& op) {
     if (!fill || op.form == PageForm::kKvmLive) return false;
     op.fill = *fill;
   }
-  const auto first = number();
-  const auto count = number();
+  const auto first = take_leb128(in_);
+  const auto count = take_leb128(in_);
   if (!first || !count) return false;
   op.first = *first;
   op.count = *count;
@@ -168,7 +148,7 @@ bool RecipeReader::take_deflate(RecipeOp& op) {
   DeflateParams& params = op.deflate;
   for (std::uint64_t* value : {&params.block_bytes, &params.hole_offset, &params.hole_bytes, &params.memory_bytes, &params.level,
                                &params.window_bits, &params.memory_level, &params.piece_bytes}) {
-    const auto taken = number();
+    const auto taken = take_leb128(in_);
     if (!taken) return false;
     *value = *taken;
   }

@@ -93,7 +93,6 @@ class RecipeReader {
   bool at_end() const { return in_.empty(); }
 
  private:
-  std::optional<std::uint64_t> number();
   std::optional<std::span<const std::byte>> counted();
   bool take_run(RecipeOp& op);
   bool take_deflate(RecipeOp& op);

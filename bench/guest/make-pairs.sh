@@ -24,19 +24,7 @@ set -euo pipefail
 
 MEGABYTES=1024
 
-usage() {
-    echo "usage: $me [--force] OUTDIR" >&2
-    exit 2
-}
-
-force=
-if [ "${1:-}" = --force ]; then
-    force=1
-    shift
-fi
-[[ $# -eq 1 && -n $1 && $1 != -* ]] || usage
-
-enter_outdir "$1"
+enter_outdir_of "$@"
 manifest=$outdir/pairs.txt
 
 # The manifest is written after all the images, and names each.

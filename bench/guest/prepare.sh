@@ -27,6 +27,20 @@ enter_outdir() {
     flock 9 # a second run waits for the first and then finds its result
 }
 
+# enter_outdir_of "$@": the same for a script whose arguments are [--force] OUTDIR; sets force.
+enter_outdir_of() {
+    force=
+    if [ "${1:-}" = --force ]; then
+        force=1
+        shift
+    fi
+    if ! [[ $# -eq 1 && -n $1 && $1 != -* ]]; then
+        echo "usage: $me [--force] OUTDIR" >&2
+        exit 2
+    fi
+    enter_outdir "$1"
+}
+
 need_tools() {
     local tool missing=
     for tool; do

@@ -4,15 +4,7 @@
 source "$(dirname "$0")/lib.sh"
 requires python3 unshare
 
-if [[ ${1:-} != inside ]]; then
-  mkdir mountpoint
-  for user in -r ''; do
-    unshare -m $user mount -t tmpfs none mountpoint 2>/dev/null || continue
-    unshare -m $user bash "$script" inside
-    exit
-  done
-  skip "may not mount a tmpfs"
-fi
+where_mounting_is_allowed "$@"
 
 make_ram ram 40
 mkdir small

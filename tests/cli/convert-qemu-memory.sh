@@ -5,16 +5,6 @@ source "$(dirname "$0")/lib.sh"
 requires python3
 [[ -z ${SNAP_SANITIZE:-} ]] || skip "sanitizers need memory of their own"
 
-peak() {
-  python3 - "$@" <<'PYTHON' || fail "$*"
-import resource, subprocess, sys
-subprocess.run(sys.argv[2:], check=True)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-print(f"{peak:.0f} MiB: {' '.join(sys.argv[3:])}")
-sys.exit(peak > float(sys.argv[1]))
-PYTHON
-}
-
 make_ram piece 32
 cat piece piece >ram
 python3 "$source_dir/tests/support/migration_stream.py" ram --backwards --rounds 1 --pages 3000 --truth truth >guest.mig

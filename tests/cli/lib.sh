@@ -66,6 +66,53 @@ traced() {
     strace -f -qq -o trace ${path:+-P "$path"} -e trace="${inject%%:*}" -e inject="$inject" "$@"
 }
 
+# peak LIMIT_MIB COMMAND...: fails where the command's resident memory was larger at any time.
+peak() {
+  python3 - "$@" <<'PYTHON' || fail "$*"
+import resource, subprocess, sys
+subprocess.run(sys.argv[2:], check=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(f"{peak:.0f} MiB: {' '.join(sys.argv[3:])}")
+sys.exit(peak > float(sys.argv[1]))
+PYTHON
+}
+
+# where_mounting_is_allowed "$@": goes on in a mount namespace of the script's own, in which it runs anew.
+where_mounting_is_allowed() {
+  local user
+  [[ ${1:-} != inside ]] || return 0
+  mkdir mountpoint
+  for user in -r ''; do
+    unshare -m $user mount -t tmpfs none mountpoint 2>/dev/null || continue
+    unshare -m $user bash "$script" inside
+    exit
+  done
+  skip "may not mount a tmpfs"
+}
+
+# killed_anywhere MILLISECONDS COMMAND...: a signal at any moment of a command that writes there/out leaves that as it was, and nothing beside it.
+# Where it came too late, `whole` looks at what was written. `also_after SIGNAL`, where there is one, looks at what else may be left.
+killed_anywhere() {
+  local most=$1 old signal status
+  shift
+  for old in '' 'old content'; do
+    for signal in INT TERM HUP KILL INT TERM KILL; do
+      rm -rf there/out there/.out*
+      [[ -z $old ]] || echo "$old" >there/out
+      status=0
+      timeout -s $signal --preserve-status "0.$(printf %03d $((RANDOM % most + 1)))" "$@" 2>err || status=$?
+      case $status in
+        0) whole ;;
+        129 | 130 | 137 | 143) [[ $(cat there/out 2>/dev/null) == "$old" ]] || fail "$signal: the target was touched" ;;
+        *) fail "$signal: status $status: $(cat err)" ;;
+      esac
+      # Killed just between link and rename, a whole file may stay under a hidden name.
+      [[ $signal == KILL ]] || [[ $(names_in there) =~ ^(out )?$ ]] || fail "$signal: left $(names_in there)"
+      if declare -F also_after >/dev/null; then also_after $signal; fi
+    done
+  done
+}
+
 says() { grep -qF -- "$1" err || fail "stderr does not say '$1': $(cat err)"; }
 prints() { grep -qF -- "$1" out || fail "stdout does not say '$1': $(cat out)"; }
 same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }

@@ -5,17 +5,6 @@ source "$(dirname "$0")/lib.sh"
 requires python3
 [[ -z ${SNAP_SANITIZE:-} ]] || skip "sanitizers need memory of their own"
 
-# peak LIMIT_MIB COMMAND...: fails where the command's resident memory was larger at any time.
-peak() {
-  python3 - "$@" <<'PYTHON' || fail "$*"
-import resource, subprocess, sys
-subprocess.run(sys.argv[2:], check=True)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-print(f"{peak:.0f} MiB: {' '.join(sys.argv[3:])}")
-sys.exit(peak > float(sys.argv[1]))
-PYTHON
-}
-
 make_ram piece 32
 truncate -s 32M hole
 for parts in 1 4; do

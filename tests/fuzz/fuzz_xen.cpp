@@ -31,7 +31,7 @@ class LimitedSink final : public ByteSink {
 };
 
 void import_and_export(std::span<const std::byte> save) {
-  const XenSnapshot snapshot = import_save(save);
+  const StreamImport snapshot = import_save(save);
   if (!snapshot.ok()) {
     require(std::strlen(snapshot.error.what) != 0, "an error without a cause");
     require(snapshot.error.code != Code::kInvalidArgument && snapshot.error.code != Code::kIo, "an error that is not the file's");

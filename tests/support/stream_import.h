@@ -2,7 +2,7 @@
 // Migration streams through the importer into a snapshot in memory, corrected where pages came again; and out again.
 #pragma once
 
-#include "snap/import.h"
+#include "support/corrected_import.h"
 #include "support/migration_stream.h"
 #include "support/sample.h"
 
@@ -25,45 +25,9 @@ class UnevenStream final : public ByteSource {
   std::size_t turn_ = 0;
 };
 
-struct StreamImport {
-  Bytes file;
-  Error error;  ///< kOk: imported
-  bool corrected = false;
-  bool ok() const { return error.code == Code::kOk; }
-};
-
-inline Result<Imported> import_with(ByteSource& source, Bytes& file, const WriterOptions& how, const ImportOptions& options) {
-  auto sink = memory_sink(file);
-  auto writer = Writer::create(*sink, how);
-  if (!writer) return writer.error();
-  auto imported = import_qemu(source, **writer, options);
-  if (!imported) return imported.error();
-  if (auto done = (*writer)->finish(); !done) return done.error();
-  return imported;
-}
-
-inline Result<void> correct(Corrections& corrections, Bytes& file, const WriterOptions& how, const ImportOptions& options) {
-  const Bytes before = std::exchange(file, {});
-  const auto source = memory_source(before);
-  auto first = Reader::open(*source, {.parent = how.parent});
-  if (!first) return first.error();
-  auto sink = memory_sink(file);
-  auto writer = Writer::create(*sink, how);
-  if (!writer) return writer.error();
-  if (auto applied = corrections.apply(**first, **writer, options); !applied) return applied.error();
-  auto done = (*writer)->finish();
-  return done ? Result<void>() : done.error();
-}
-
 inline StreamImport import_from(ByteSource& source, WriterOptions how = {}, const ImportOptions& options = {}) {
-  StreamImport out;
   how.block_bytes = how.parent != nullptr ? how.parent->block_bytes() : 1u << 14;
-  auto imported = import_with(source, out.file, how, options);
-  if (!imported) return out.error = imported.error(), out;
-  if (*imported == nullptr) return out;
-  out.corrected = true;
-  if (auto done = correct(**imported, out.file, how, options); !done) out.error = done.error();
-  return out;
+  return import_corrected(import_qemu, source, how, options);
 }
 inline StreamImport import_stream(const Buffer& bytes, const WriterOptions& how = {}, const ImportOptions& options = {}) {
   const auto memory = memory_source(bytes);

@@ -5,28 +5,13 @@
 #include <string>
 
 #include "support/compress.h"
+#include "support/corrected_import.h"
 
 namespace snap::test {
 namespace {
 
-/// Gives a few bytes at a time.
-class Pieces final : public ByteSource {
- public:
-  Pieces(std::span<const std::byte> bytes, std::size_t most) : rest_(bytes), most_(most) {}
-  Result<std::size_t> read(std::span<std::byte> out) override {
-    const std::size_t count = std::min({out.size(), rest_.size(), most_});
-    std::copy_n(rest_.begin(), count, out.begin());
-    rest_ = rest_.subspan(count);
-    return count;
-  }
-
- private:
-  std::span<const std::byte> rest_;
-  std::size_t most_;
-};
-
 Result<Bytes> decompress(Compression compression, std::span<const std::byte> bytes, std::size_t piece = 1 << 20, std::size_t out_bytes = 64 * 1024) {
-  Pieces source(bytes, piece);
+  Trickle source(bytes, piece);
   const ImportOptions options;
   ForwardStream stream(source, options);
   const auto inside = decompressed(stream, compression);

@@ -337,7 +337,7 @@ TEST(QemuStreamRefusals, AFirstSnapshotThatCannotBeReadAgain) {
   const Buffer whole = one_of_each();
   const auto memory = memory_source(whole);
   Bytes file;
-  auto imported = import_with(*range_stream(*memory, 0, whole.size()), file, {}, {});
+  auto imported = import_with(import_qemu, *range_stream(*memory, 0, whole.size()), file, {}, {});
   ASSERT_OK(imported);
   ASSERT_NE(*imported, nullptr);
   for (const unsigned threads : {0u, 3u}) {

@@ -20,7 +20,7 @@ std::string explain(const Error& error) { return std::string(error.what) + " at 
 
 class Opened {
  public:
-  explicit Opened(const XenSnapshot& snapshot) : source_(memory_source(snapshot.file)) {
+  explicit Opened(const StreamImport& snapshot) : source_(memory_source(snapshot.file)) {
     auto opened = Reader::open(*source_);
     EXPECT_TRUE(opened) << explain(opened.error());
     if (opened) reader_ = std::move(*opened);
@@ -44,8 +44,8 @@ class Opened {
 };
 
 /// Comes back byte for byte, however it came and goes.
-XenSnapshot expect_round_trip(const Buffer& save) {
-  XenSnapshot snapshot = import_save(save);
+StreamImport expect_round_trip(const Buffer& save) {
+  StreamImport snapshot = import_save(save);
   EXPECT_TRUE(snapshot.ok()) << explain(snapshot.error);
   if (!snapshot.ok()) return snapshot;
   for (const unsigned threads : {0u, 1u, 3u}) {
@@ -56,13 +56,13 @@ XenSnapshot expect_round_trip(const Buffer& save) {
     EXPECT_EQ(back.report.bytes, save.size());
     EXPECT_TRUE(back.bytes == save);
   }
-  const XenSnapshot trickled = import_save(save, 4099);
+  const StreamImport trickled = import_save(save, 4099);
   EXPECT_TRUE(trickled.file == snapshot.file);
   return snapshot;
 }
 
 void expect_refused(const Buffer& save, Code code, std::string_view cause, std::uint64_t offset) {
-  const XenSnapshot snapshot = import_save(save);
+  const StreamImport snapshot = import_save(save);
   EXPECT_EQ(snapshot.error.code, code) << explain(snapshot.error);
   EXPECT_NE(std::string_view(snapshot.error.what).find(cause), std::string_view::npos) << snapshot.error.what;
   EXPECT_EQ(snapshot.error.file_offset, offset) << snapshot.error.what;
@@ -100,7 +100,7 @@ std::uint64_t number_at(const Buffer& in, std::size_t at, unsigned bytes) {
 
 TEST(XenFixture, ComesBackWithItsMemoryWhereItBelongs) {
   const Buffer save = genuine();
-  const XenSnapshot snapshot = expect_round_trip(save);
+  const StreamImport snapshot = expect_round_trip(save);
   ASSERT_TRUE(snapshot.ok());
   EXPECT_FALSE(snapshot.corrected);
   EXPECT_LT(snapshot.file.size(), 2 * kMiB);
@@ -140,7 +140,7 @@ TEST(Xen, KeepsWhatIsNotMemory) {
   save.pages({{0, 1}, {1, 2}, {5, 3}});
   save.record(8, Buffer(24)).record(9, Buffer(13, std::byte{7})).record(10, Buffer(8)).record(0x80000077, Buffer(3)).record(0);
   save.record(2, Buffer(9)).record(3, Buffer(200 * 1024, std::byte{9})).record(0x80000001, Buffer(1)).record(0);
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   Opened opened(snapshot);
   EXPECT_EQ(opened.ram_pages(), 6u);
@@ -157,7 +157,7 @@ TEST(Xen, TakesPvWithAllTypesOfPages) {
   save.begin(kXenPvType, 2).record(2, Buffer(8)).record(3, Buffer(24));
   save.pages({{0, 1}, {1, 2, 1}, {2, 3, 2}, {3, 4, 3}, {4, 5, 4}, {5, 6, 9}, {6, 7, 10}, {7, 8, 11}, {8, 9, 12}, {9, 0, 13}, {10, 0, 14}, {11, 0, 15}});
   save.pages({{12, 10}}).record(7, Buffer(4096)).record(4, Buffer(20)).end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   Opened opened(snapshot);
   EXPECT_EQ(opened.meta("xen.guest"), "pv");
@@ -169,7 +169,7 @@ TEST(Xen, TakesPvWithAllTypesOfPages) {
 
 TEST(Xen, LastPageOfALiveMigrationCounts) {
   const XenSave save = live();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   EXPECT_TRUE(snapshot.corrected);
   Opened opened(snapshot);
@@ -186,7 +186,7 @@ TEST(Xen, LastPageOfALiveMigrationCounts) {
 TEST(Xen, TakesFramesOutOfOrder) {
   XenSave save;
   save.begin().pages({{9, 1}, {8, 2}, {7, 3}, {1000, 4}, {0, 5}}).pages({{1, 6}}).end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   Opened opened(snapshot);
   EXPECT_TRUE(opened.page(7) == xen_page(3));
@@ -206,7 +206,7 @@ TEST(Xen, RepeatsWithinOneRecordAndManyTimes) {
   frames.push_back({3, 77});
   frames.push_back({3, 78});
   save.pages(frames).pages({{3, 79}, {199, 80}}).end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   Opened opened(snapshot);
   EXPECT_TRUE(opened.page(3) == xen_page(79));
@@ -219,7 +219,7 @@ TEST(Xen, GoesOnBehindACheckpoint) {
   XenSave save;
   save.begin().pages({{0, 1}, {1, 2}}).record(14).record(3, Buffer(24)).record(4);
   save.pages({{1, 3}}).record(14).record(4).record(13).pages({{1, 3}}).end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   EXPECT_TRUE(Opened(snapshot).page(1) == xen_page(3));
 }
@@ -227,7 +227,7 @@ TEST(Xen, GoesOnBehindACheckpoint) {
 TEST(Xen, TakesADomainWithoutPages) {
   XenSave save;
   save.begin().end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   EXPECT_EQ(Opened(snapshot).ram_pages(), 0u);
 }
@@ -238,7 +238,7 @@ TEST(Xen, FarFramesCostNothing) {
   std::vector<XenFrame> nothing;
   for (unsigned number = 0; number < 65536; ++number) nothing.push_back({(1u << 30) + number, 0, 15});
   save.pages({{0, 1}}).pages(nothing).pages({{0x7fffffff, 2}}).end();
-  const XenSnapshot snapshot = expect_round_trip(save.file);
+  const StreamImport snapshot = expect_round_trip(save.file);
   ASSERT_TRUE(snapshot.ok());
   EXPECT_LT(snapshot.file.size(), 64u * 1024);
   EXPECT_TRUE(Opened(snapshot).page(0x7fffffff) == xen_page(2));
@@ -248,7 +248,7 @@ TEST(Xen, NamesOnlyPlainDomains) {
   const auto name_of = [](std::string_view config) {
     XenSave save;
     save.xl(config).libxl().record(1).libxc().domain().end();
-    const XenSnapshot snapshot = import_save(save.file);
+    const StreamImport snapshot = import_save(save.file);
     EXPECT_TRUE(snapshot.ok()) << explain(snapshot.error);
     return Opened(snapshot).meta("xen.domain");
   };
@@ -268,7 +268,7 @@ TEST(XenRefusals, FileCutAtAnyByte) {
   const XenSave save = live();
   const std::size_t whole = save.file.size() - 43;  // what follows libxl's END is not the stream's
   for (std::size_t size = 0; size < whole; size += size < 600 || whole - size < 600 ? 1 : 97) {
-    const XenSnapshot snapshot = import_save(std::span(save.file).first(size));
+    const StreamImport snapshot = import_save(std::span(save.file).first(size));
     ASSERT_EQ(snapshot.error.code, Code::kTruncated) << size << ": " << explain(snapshot.error);
     ASSERT_EQ(snapshot.error.file_offset, size) << snapshot.error.what;
   }
@@ -362,7 +362,7 @@ TEST(XenRefusals, PageDataThatDoesNotFit) {
 TEST(XenRefusals, MoreThanIsKeptBesideTheMemory) {
   XenSave save;
   save.begin().record(9, Buffer(64 * kMiB));
-  const XenSnapshot inside = import_save(save.file);
+  const StreamImport inside = import_save(save.file);
   EXPECT_EQ(inside.error.code, Code::kLimit) << explain(inside.error);
   EXPECT_NE(std::string_view(inside.error.what).find("more than 64 MiB"), std::string_view::npos);
   XenSave behind;

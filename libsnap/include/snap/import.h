@@ -155,6 +155,16 @@ Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::
 /// The save file that import_xen was given, byte for byte.
 Result<VmstateExport> export_xen(Reader& reader, ByteSink& sink, const ExportOptions& options);
 
+/// Metadata keys. The guest's machine type.
+inline constexpr std::string_view kMachineKey = "machine";
+/// The id of the section "ram"; only what was made of a migration stream has one.
+inline constexpr std::string_view kQemuRamSectionKey = "qemu.ram.section";
+/// What the guest did before it was stopped, in QEMU's words: "running", "paused", …
+inline constexpr std::string_view kQemuRunstateKey = "qemu.runstate";
+bool was_running(const Reader& reader);
+/// The state in which import_libvirt() keeps header, XML and cookie.
+inline constexpr std::string_view kLibvirtHeaderState = "libvirt.header";
+
 /// What imports call the guest's main memory, and what is left of its RAM where the machine is not fully known.
 inline constexpr std::string_view kMainRamName = "pc.ram";
 inline constexpr std::string_view kSurplusRamName = "phys_ram.rest";

@@ -98,6 +98,29 @@ class Writer {
   virtual std::uint64_t written_bytes() const = 0;
 };
 
+/// A region of a snapshot as what write_from() reads: a writer's workers decode what they compress.
+class RegionSource : public RandomSource {
+ public:
+  /// `failed`, where not null, is set once the region cannot be read.
+  RegionSource(Reader& reader, std::size_t region, std::atomic<bool>* failed) : reader_(reader), region_(region), failed_(failed) {}
+  Result<std::uint64_t> size() override;
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override;
+  /// Where data and zeros change, as Reader::extent().
+  virtual Result<Extent> extent(std::uint64_t offset);
+
+ protected:
+  Reader& reader() { return reader_; }
+
+ private:
+  Reader& reader_;
+  std::size_t region_;
+  std::atomic<bool>* failed_;
+};
+
+/// A whole region; stretches of zeros are skipped. Nobody reads the source any more when this returns, whatever it answers.
+Result<void> write_region(Writer& writer, const RegionInfo& info, RegionSource& source, std::atomic<std::uint64_t>* progress,
+                          const std::atomic<bool>* cancel);
+
 /// A whole state in one call.
 Result<void> write_state(Writer& writer, std::string_view name, std::span<const std::byte> bytes);
 

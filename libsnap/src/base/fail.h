@@ -32,6 +32,12 @@ inline Error of_parent(Error error) {
   return error;
 }
 
+/// An error of a file of a chain, `distance` parents away from the one that tells it.
+inline Error of_ancestor(Error error, unsigned distance) {
+  if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(distance);
+  return error;
+}
+
 }  // namespace snap
 
 /// Leaves the function with the error of a Result that holds one.

@@ -114,11 +114,7 @@ Result<void> visit_changes_since(Reader& reader, std::size_t region, Reader& bas
       if (stretches.size() % kMostStretches == 0) join(stretches);
       return {};
     };
-    if (auto visited = visit_changes(*file, *at, note); !visited) {
-      Error error = visited.error();
-      if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(distance);
-      return error;
-    }
+    if (auto visited = visit_changes(*file, *at, note); !visited) return of_ancestor(visited.error(), distance);
   }
   join(stretches);
   for (const auto& [begin, end] : stretches) {

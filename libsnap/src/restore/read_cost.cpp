@@ -115,9 +115,7 @@ class PageMaps {
   Result<MapPtr> get(unsigned file, std::size_t region, std::uint64_t block, bool in_order) {
     auto map = find(file, region, block, in_order);
     if (map) return map;
-    Error error = map.error();
-    if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(file);
-    return error;
+    return of_ancestor(map.error(), file);
   }
 
  private:
@@ -222,7 +220,7 @@ class CostWalk {
       SNAP_TRY(step());
       const std::uint64_t block = run.first / block_pages;
       auto present = image.next_present(run.region, block);
-      if (!present) return at(run.file, present.error());
+      if (!present) return of_ancestor(present.error(), run.file);
       PageRun part = run;
       part.end = std::min(run.end, (*present == block ? block + 1 : *present) * block_pages);
       SNAP_TRY(*present == block ? walk_block(part, block, before) : walk_below(part, before));
@@ -315,14 +313,14 @@ class CostWalk {
     const unsigned in = file + (source.of_parent ? 1 : 0);
     const Image& image = *maps_.file(in).image;
     if (source.page.region >= image.catalog().regions.size() || source.page.page >= page_count(image.size(source.page.region))) {
-      return at(file, corrupt(map.record.offset, "a copy of a page outside its region", source.page.page));
+      return of_ancestor(corrupt(map.record.offset, "a copy of a page outside its region", source.page.page), file);
     }
     if (source.of_parent) return add_any(in, source.page.region, source.page.page, records);
     const std::uint64_t source_block = source.page.page / image.header().block_pages();
     if (source.page.region == region && source_block == block) return add_dictionary(file, region, block, map, records);
     SNAP_TRY(step());
     SNAP_TRY_ASSIGN(other, maps_.get(file, source.page.region, source_block, false));
-    if (other == nullptr) return at(file, corrupt(map.record.offset, "a copy of a page in a block without a record", source.page.page));
+    if (other == nullptr) return of_ancestor(corrupt(map.record.offset, "a copy of a page in a block without a record", source.page.page), file);
     SNAP_TRY(records.add(file, other->record));
     return add_dictionary(file, source.page.region, source_block, *other, records);
   }
@@ -347,11 +345,6 @@ class CostWalk {
   Result<void> add(const RecordSet& from, RecordSet& records) {
     SNAP_TRY(step(from.size()));
     return records.add(from);
-  }
-
-  static Error at(unsigned file, Error error) {
-    if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(file);
-    return error;
   }
 
   struct Dictionary {

@@ -9,49 +9,35 @@
 namespace snap {
 namespace {
 
-/// Cancelling and progress come once for so many bytes.
-constexpr std::uint64_t kStepBytes = 64u << 20;
 constexpr std::size_t kNoBlock = ~std::size_t{0};
 
-/// A region of the first snapshot, with late pages where `block` has some. The writer's workers read it.
-class CorrectedRegion final : public RandomSource {
+/// A region of the first snapshot, with late pages where `block` has some.
+class CorrectedRegion final : public RegionSource {
  public:
   CorrectedRegion(Reader& reader, std::size_t region, const LatePages& late, std::size_t block, std::atomic<bool>* failed)
-      : reader_(reader), region_(region), late_(late), block_(block), failed_(failed) {}
-
-  Result<std::uint64_t> size() override { return reader_.regions()[region_].size; }
+      : RegionSource(reader, region, failed), late_(late), block_(block) {}
 
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
-    const std::uint64_t bytes = reader_.regions()[region_].size;
-    const std::uint64_t left = offset < bytes ? bytes - offset : 0;
-    const auto part = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left)));
-    SNAP_TRY(note(reader_.read(region_, offset, part)));
-    SNAP_TRY(patch(offset, part));
-    return part.size();
+    SNAP_TRY_ASSIGN(got, RegionSource::read_at(offset, out));
+    SNAP_TRY(patch(offset, out.first(got)));
+    return got;
   }
 
-  /// The stretch from `offset` on that is all zero, or may not be. Of zeros with late pages only the blocks that have some are not.
-  Result<Extent> extent(std::uint64_t offset) {
-    auto extent = reader_.extent(region_, offset);
-    SNAP_TRY(note(extent));
-    extent->length = std::min(extent->length, kStepBytes);
-    if (extent->data || block_ == kNoBlock) return extent;
-    const std::uint64_t end = ceil_div(offset + extent->length, kPageBytes);
+  /// Of zeros with late pages only the blocks that have some are not.
+  Result<Extent> extent(std::uint64_t offset) override {
+    SNAP_TRY_ASSIGN(extent, RegionSource::extent(offset));
+    if (extent.data || block_ == kNoBlock) return extent;
+    const std::uint64_t end = ceil_div(offset + extent.length, kPageBytes);
     const std::uint64_t late = late_.next(block_, offset / kPageBytes, end);
     if (late == end) return extent;
-    const std::uint64_t in_block = late * kPageBytes / reader_.block_bytes() * reader_.block_bytes();
-    extent->data = in_block <= offset;
-    extent->length = extent->data ? std::min<std::uint64_t>(extent->length, reader_.block_bytes()) : in_block - offset;
+    const std::uint64_t block_bytes = reader().block_bytes();
+    const std::uint64_t in_block = late * kPageBytes / block_bytes * block_bytes;
+    extent.data = in_block <= offset;
+    extent.length = extent.data ? std::min(extent.length, block_bytes) : in_block - offset;
     return extent;
   }
 
  private:
-  template <typename T>
-  const Result<T>& note(const Result<T>& result) {
-    if (!result && failed_ != nullptr) *failed_ = true;
-    return result;
-  }
-
   Result<void> patch(std::uint64_t offset, std::span<std::byte> out) const {
     const std::uint64_t end = offset + out.size();
     if (block_ == kNoBlock) return {};
@@ -65,30 +51,9 @@ class CorrectedRegion final : public RandomSource {
     return {};
   }
 
-  Reader& reader_;
-  std::size_t region_;
   const LatePages& late_;
   std::size_t block_;
-  std::atomic<bool>* failed_;
 };
-
-Result<void> write_content(CorrectedRegion& source, const RegionInfo& info, Writer& writer, const ImportOptions& options) {
-  for (std::uint64_t offset = 0; offset < info.size;) {
-    if (options.cancel != nullptr && *options.cancel) return fail(Code::kCancelled, "cancelled", offset);
-    SNAP_TRY_ASSIGN(extent, source.extent(offset));
-    SNAP_TRY(extent.data ? writer.write_from(source, offset, extent.length) : writer.skip(extent.length));
-    offset += extent.length;
-    if (options.progress != nullptr) *options.progress += extent.length;
-  }
-  return {};
-}
-
-Result<void> write_region(CorrectedRegion& source, const RegionInfo& info, Writer& writer, const ImportOptions& options) {
-  SNAP_TRY(writer.begin_region(info));
-  const auto written = write_content(source, info, writer, options);
-  const auto ended = writer.end_region();  // also after an error: nobody reads the source any more then
-  return written ? ended : written;
-}
 
 }  // namespace
 
@@ -98,7 +63,7 @@ Result<void> RamCorrections::apply(Reader& first, Writer& second, const ImportOp
   for (std::size_t region = 0; region < first.regions().size(); ++region) {
     const RegionInfo& info = first.regions()[region];
     CorrectedRegion source(first, region, *late_, info.kind == RegionKind::kMemory ? block++ : kNoBlock, reads_failed);
-    SNAP_TRY(write_region(source, info, second, options));
+    SNAP_TRY(write_region(second, info, source, options.progress, options.cancel));
   }
   return {};
 }

@@ -31,17 +31,18 @@ constexpr std::array<KnownFormat, 9> kFormats = {{
     {Format::kElf, "elf", "\x7f""ELF"},
 }};
 
+bool stands(std::span<const std::byte> bytes, std::string_view text, std::size_t at) {
+  return bytes.size() >= at + text.size() && std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
+}
+
 /// The same magic begins the VM states of old and the migration streams of today: those have a configuration, or a RAM section of
 /// version 4 first.
 bool is_migration_stream(std::span<const std::byte> first_bytes) {
   constexpr std::string_view kBegins("QEVM\0\0\0\3", 8);
   constexpr std::string_view kRam("\3ram\0\0\0\0\0\0\0\4", 12);
-  const auto stands = [&](std::string_view text, std::size_t at) {
-    return first_bytes.size() >= at + text.size() && std::memcmp(first_bytes.data() + at, text.data(), text.size()) == 0;
-  };
   constexpr std::size_t kStart = 8;       // u8 type, be32 section id, the name and versions
   constexpr std::size_t kName = kStart + 5;
-  return stands(kBegins, 0) && (stands("\7", kStart) || (stands("\1", kStart) && stands(kRam, kName)));
+  return stands(first_bytes, kBegins, 0) && (stands(first_bytes, "\7", kStart) || (stands(first_bytes, "\1", kStart) && stands(first_bytes, kRam, kName)));
 }
 
 /// A snapshot whose first bytes are damaged is not to be taken for raw memory: most of the magic, its letters, or a record behind
@@ -52,10 +53,7 @@ bool damaged_snapshot(std::span<const std::byte> first_bytes) {
   for (std::size_t i = 0; i < std::min(magic.size(), first_bytes.size()); ++i) {
     fitting += std::to_integer<unsigned char>(first_bytes[i]) == static_cast<unsigned char>(magic[i]);
   }
-  const auto stands = [&](std::string_view text, std::size_t at) {
-    return first_bytes.size() >= at + text.size() && std::memcmp(first_bytes.data() + at, text.data(), text.size()) == 0;
-  };
-  return fitting >= 6 || stands("VMS", 1) || stands("vmsr\1", kHeaderBytes) || stands("vmsr\5", kHeaderBytes);
+  return fitting >= 6 || stands(first_bytes, "VMS", 1) || stands(first_bytes, "vmsr\1", kHeaderBytes) || stands(first_bytes, "vmsr\5", kHeaderBytes);
 }
 
 /// Of what is compressed as a whole, once; raw where it is not, or is damaged so early.
@@ -102,8 +100,7 @@ Format detect_format(std::span<const std::byte> first_bytes) {
   if (is_migration_stream(first_bytes)) return Format::kQemu;
   for (const KnownFormat& known : kFormats) {
     const std::string_view magic = known.magic;
-    if (magic.empty() || first_bytes.size() < magic.size()) continue;
-    if (std::memcmp(first_bytes.data(), magic.data(), magic.size()) == 0) return known.format;
+    if (!magic.empty() && stands(first_bytes, magic, 0)) return known.format;
   }
   if (damaged_snapshot(first_bytes)) return Format::kVmsnap;
   const Format inside = format_inside(first_bytes);

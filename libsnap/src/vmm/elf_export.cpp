@@ -2,7 +2,6 @@
 // Memory whose place in the guest is known becomes an ELF core: the tables, the notes, and each region whole, from a page of the file
 // on. What a region has beside its placements stands in the file, but no segment shows it.
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "base/bytes.h"
@@ -12,6 +11,7 @@
 #include "snap/restore.h"
 #include "vmm/elf.h"
 #include "vmm/guest_layout.h"
+#include "vmm/metadata.h"
 #include "vmm/vmcoreinfo.h"
 
 namespace snap {
@@ -55,11 +55,11 @@ class ElfExport {
 
   /// Everything in front of the memory, which follows as parts() say.
   Result<Bytes> head() {
-    machine_ = static_cast<std::uint16_t>(number(elf::kMachineKey).value_or(machine_type().starts_with("virt") ? elf::kAarch64 : elf::kX86_64));
+    machine_ = static_cast<std::uint16_t>(metadata_number(reader_, elf::kMachineKey).value_or(machine_type().starts_with("virt") ? elf::kAarch64 : elf::kX86_64));
     SNAP_TRY(collect());
     SNAP_TRY_ASSIGN(notes, make_notes());
     const std::size_t segments = pieces_.size() + 1;
-    const bool narrow = number(elf::kClassKey) == 32u && place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), notes.size()) <= kGiB4 && low();
+    const bool narrow = metadata_number(reader_, elf::kClassKey) == 32u && place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), notes.size()) <= kGiB4 && low();
     if (narrow) return tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
     place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), notes.size());
     return tables<elf::Header64, elf::Segment64, elf::Section64>(notes, elf::kClass64);
@@ -69,17 +69,8 @@ class ElfExport {
  private:
   std::string machine_type() const {
     if (!options_.machine.empty()) return options_.machine;
-    const auto found = reader_.metadata().find("machine");
+    const auto found = reader_.metadata().find(std::string(kMachineKey));
     return found == reader_.metadata().end() ? std::string() : found->second;
-  }
-
-  std::optional<std::uint32_t> number(std::string_view key) const {
-    const auto found = reader_.metadata().find(std::string(key));
-    if (found == reader_.metadata().end()) return std::nullopt;
-    std::uint32_t value = 0;
-    const char* const end = found->second.data() + found->second.size();
-    const auto parsed = std::from_chars(found->second.data(), end, value);
-    return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
   }
 
   // ---- Which memory ----
@@ -159,7 +150,7 @@ class ElfExport {
     header.type = elf::kCore;
     header.machine = machine_;
     header.version = 1;
-    header.flags = number(elf::kFlagsKey).value_or(0);
+    header.flags = metadata_number(reader_, elf::kFlagsKey).value_or(0);
     header.header_bytes = sizeof(Header);
     header.segment_bytes = sizeof(Segment);
     header.segments_at = sizeof(Header) + (elsewhere ? sizeof(Section) : 0);

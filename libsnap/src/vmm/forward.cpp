@@ -65,10 +65,4 @@ Result<void> ForwardStream::take_rest(Bytes& to, std::size_t most, const char* t
   }
 }
 
-Result<bool> ForwardStream::at_end() {
-  if (begin_ != end_) return false;
-  SNAP_TRY_ASSIGN(got, refill());
-  return got == 0;
-}
-
 }  // namespace snap

@@ -48,7 +48,6 @@ class ForwardStream {
   Result<void> take_into(std::span<std::byte> out, const char* what);
   /// The next bytes up to the stream's end, appended; kLimit with `too_many` where they are more than `most`.
   Result<void> take_rest(Bytes& to, std::size_t most, const char* too_many);
-  Result<bool> at_end();
 
  private:
   template <typename Host>

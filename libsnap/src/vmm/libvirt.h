@@ -62,7 +62,6 @@ Result<LibvirtHeader> parse_libvirt_header(std::span<const std::byte> bytes);
 /// The domain's name as its XML has it; empty where it is not found.
 std::string domain_name(std::string_view xml);
 
-inline constexpr std::string_view kLibvirtHeaderState = "libvirt.header";  ///< header and data
 inline constexpr std::string_view kLibvirtRunningKey = "libvirt.was_running";
 inline constexpr std::string_view kLibvirtFormatKey = "libvirt.format";
 inline constexpr std::string_view kLibvirtDomainKey = "libvirt.domain";

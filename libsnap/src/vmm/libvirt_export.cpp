@@ -48,11 +48,6 @@ Result<Bytes> imported_front(Reader& reader, LibvirtHeader& header) {
   return front;
 }
 
-bool was_running(const Reader& reader) {
-  const auto found = reader.metadata().find(std::string(kQemuRunstateKey));
-  return found != reader.metadata().end() && found->second == "running";
-}
-
 Result<Bytes> new_front(std::string_view xml, std::string_view cookie, bool running) {
   xml = xml.substr(0, xml.find_last_not_of(std::string_view("\0\n\r\t ", 5)) + 1);
   if (xml.find("<domain") == std::string_view::npos || xml.find('\0') != std::string_view::npos) {

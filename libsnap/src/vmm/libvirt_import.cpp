@@ -4,7 +4,7 @@
 
 #include "vmm/decompress.h"
 #include "vmm/libvirt.h"
-#include "vmm/qemu_legacy.h"
+#include "vmm/metadata.h"
 #include "vmm/qemu_stream_import.h"
 
 namespace snap {

@@ -6,16 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/bytes.h"
+#include "format/wire.h"
 
 namespace snap {
 
 template <typename Host>
 Host load_le(const std::byte* at) {
-  unsigned char bytes[sizeof(Host)];
-  std::memcpy(bytes, at, sizeof bytes);
-  Host value = 0;
-  for (unsigned i = 0; i < sizeof bytes; ++i) value = static_cast<Host>(value | static_cast<Host>(bytes[i]) << 8 * i);
+  wire::Le<Host> value;
+  std::memcpy(&value, at, sizeof value);
   return value;
 }
 inline std::uint16_t load_le16(const std::byte* at) { return load_le<std::uint16_t>(at); }
@@ -24,7 +22,8 @@ inline std::uint64_t load_le64(const std::byte* at) { return load_le<std::uint64
 
 template <typename Host>
 void store_le(std::byte* at, Host value) {
-  for (unsigned i = 0; i < sizeof(Host); ++i) at[i] = static_cast<std::byte>(value >> 8 * i);
+  const wire::Le<Host> bytes = value;
+  std::memcpy(at, &bytes, sizeof bytes);
 }
 
 }  // namespace snap

@@ -8,20 +8,14 @@
 #include "snap/import.h"
 #include "snap/restore.h"
 #include "vmm/big_endian.h"
-#include "vmm/qemu_stream.h"
+#include "vmm/qemu_frame.h"
 #include "vmm/ram_intake.h"
 
 namespace snap {
 namespace {
 
-constexpr std::uint64_t kMaxHeadBytes = 1u << 20;
 constexpr std::string_view kCapabilities = "configuration/capabilities";
 constexpr std::string_view kMappedRam = "mapped-ram";
-
-void append_short(Bytes& to, std::string_view text) {
-  append_be(to, static_cast<std::uint8_t>(text.size()));
-  append(to, bytes_of(text));
-}
 
 /// The pages of a region that are not zero, or were not in one of its parents; told by indexes and page maps, nothing is decoded.
 Result<PageSet> pages_to_read(Reader& reader, std::size_t region) {
@@ -39,11 +33,7 @@ Result<PageSet> pages_to_read(Reader& reader, std::size_t region) {
       }
       return {};
     };
-    if (auto visited = visit_changes(*chain[above], *at, note); !visited) {
-      Error error = visited.error();
-      if (is_of_a_file(error)) error.ancestor = static_cast<std::uint16_t>(above);
-      return error;
-    }
+    if (auto visited = visit_changes(*chain[above], *at, note); !visited) return of_ancestor(visited.error(), static_cast<unsigned>(above));
   }
   return pages;
 }
@@ -53,18 +43,19 @@ class MappedRamExport {
   MappedRamExport(Reader& reader, int fd, const ExportOptions& options) : reader_(reader), fd_(fd), options_(options) {}
 
   Result<void> run() {
-    SNAP_TRY_ASSIGN(id, qemu_ram_section(reader_));
-    SNAP_TRY_ASSIGN(head_bytes, read_state(reader_, kQemuHeadState, kMaxHeadBytes));
-    SNAP_TRY_ASSIGN(head, parse_qemu_head(head_bytes));
-    if (!head.has_configuration) return fail(Code::kUnsupported, "a machine so old that its migration stream has no configuration cannot have mapped-ram");
-    SNAP_TRY(put(configuration(head)));
-    SNAP_TRY(blocks(id));
-    Bytes end;
-    end_section(end, id);
-    append_be(end, std::uint8_t{kQemuEnd});
-    append_be(end, id);
-    end_section(end, id);
-    SNAP_TRY(put(end));
+    SNAP_TRY_ASSIGN(frame, qemu_frame(reader_));
+    if (!frame.head.has_configuration) return fail(Code::kUnsupported, "a machine so old that its migration stream has no configuration cannot have mapped-ram");
+    Bytes bytes = configuration(frame.head);
+    append_ram_start(bytes, frame);
+    SNAP_TRY(put(bytes));
+    for (std::size_t region = 0; region < reader_.regions().size(); ++region) {
+      if (reader_.regions()[region].kind == RegionKind::kMemory) SNAP_TRY(block(region));
+    }
+    bytes.clear();
+    append_ram_end(bytes, frame);
+    append_section(bytes, kQemuEnd, frame.ram_id);
+    append_ram_end(bytes, frame);
+    SNAP_TRY(put(bytes));
     const auto devices = reader_.find(RegionKind::kState, kQemuDevicesState);
     return restore_to_file(reader_, *devices, fd_, at_, {.threads = 0, .target_is_zero = options_.target_is_zero, .cancel = options_.cancel});
   }
@@ -80,39 +71,11 @@ class MappedRamExport {
     if (head.mapped_ram) return head.bytes;
     Bytes bytes = head.without_lists;
     append_be(bytes, std::uint8_t{kQemuSubsection});
-    append_short(bytes, kCapabilities);
+    append_short_text(bytes, kCapabilities);
     append_be(bytes, std::uint32_t{1});
     append_be(bytes, std::uint32_t{1});
-    append_short(bytes, kMappedRam);
+    append_short_text(bytes, kMappedRam);
     return bytes;
-  }
-
-  static void end_section(Bytes& to, std::uint32_t id) {
-    append_be(to, std::uint64_t{kRamEos});
-    append_be(to, std::uint8_t{kQemuFooter});
-    append_be(to, id);
-  }
-
-  Result<void> blocks(std::uint32_t id) {
-    std::uint64_t total = 0;
-    for (const RegionInfo& info : reader_.regions()) {
-      if (info.kind != RegionKind::kMemory) continue;
-      if (info.name.size() > 255 || info.size % kPageBytes != 0) return invalid("a memory region that can be no RAM block of QEMU");
-      if (info.size > kMaxRamBytes - total) return fail(Code::kLimit, "more memory than 8 TiB", 0, info.size);
-      total += info.size;
-    }
-    Bytes bytes;
-    append_be(bytes, std::uint8_t{kQemuStart});
-    append_be(bytes, id);
-    append_short(bytes, kQemuRamId);
-    append_be(bytes, std::uint32_t{0});
-    append_be(bytes, kQemuRamVersion);
-    append_be(bytes, total | kRamMemSize);
-    SNAP_TRY(put(bytes));
-    for (std::size_t region = 0; region < reader_.regions().size(); ++region) {
-      if (reader_.regions()[region].kind == RegionKind::kMemory) SNAP_TRY(block(region));
-    }
-    return {};
   }
 
   Result<void> block(std::size_t region) {
@@ -122,7 +85,7 @@ class MappedRamExport {
     const std::uint64_t bitmap_bytes = ceil_div(pages, 64) * 8;
     const std::uint64_t pages_at = ceil_div(bitmap_at + bitmap_bytes, kMappedPagesAlign) * kMappedPagesAlign;
     Bytes bytes;
-    append_short(bytes, info.name);
+    append_short_text(bytes, info.name);
     append_be(bytes, info.size);
     append_be(bytes, kMappedVersion);
     append_be(bytes, std::uint64_t{kPageBytes});

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A VM state stream made again as its recipe says.
-#include <blake3.h>
-
 #include <algorithm>
 
 #include "base/fail.h"
 #include "vmm/qemu_legacy.h"
 #include "vmm/recipe.h"
 #include "vmm/reencode.h"
+#include "vmm/stream_digest.h"
 
 namespace snap {
 namespace {
@@ -51,41 +50,29 @@ class Memory {
   std::uint64_t size_ = 0;
 };
 
-/// Hashes and counts; a hostile recipe is stopped at the limit.
-class HashingSink final : public ByteSink {
+/// Digests what goes out; a hostile recipe is stopped at the limit.
+class LimitedSink final : public ByteSink {
  public:
-  HashingSink(ByteSink& sink, std::uint64_t limit, const std::atomic<bool>* cancel)
-      : sink_(sink), limit_(limit), cancel_(cancel) {
-    blake3_hasher_init(&hasher_);
-  }
+  LimitedSink(ByteSink& sink, std::uint64_t limit, const std::atomic<bool>* cancel) : sink_(sink), limit_(limit), cancel_(cancel) {}
   Result<void> write(std::span<const std::byte> bytes) override {
-    if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) return fail(Code::kCancelled, "cancelled", bytes_);
-    if (bytes.size() > limit_ - bytes_)
-      return corrupt(bytes_, "the recipe of the VM state gives more than memory and states can");
-    blake3_hasher_update(&hasher_, bytes.data(), bytes.size());
-    bytes_ += bytes.size();
+    const std::uint64_t written = digest().bytes();
+    if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) return fail(Code::kCancelled, "cancelled", written);
+    if (bytes.size() > limit_ - written) return corrupt(written, "the recipe of the VM state gives more than memory and states can");
     return sink_.write(bytes);
   }
-  std::uint64_t bytes() const { return bytes_; }
-  Digest digest() const {
-    Digest digest;
-    blake3_hasher_finalize(&hasher_, digest.bytes.data(), digest.bytes.size());
-    return digest;
-  }
+  const StreamDigest& digest() const { return sink_.digest(); }
 
  private:
-  ByteSink& sink_;
+  DigestingSink sink_;
   std::uint64_t limit_;
   const std::atomic<bool>* cancel_;
-  std::uint64_t bytes_ = 0;
-  blake3_hasher hasher_;
 };
 
 class RecipeRun {
  public:
   RecipeRun(Reader& reader, ByteSink& sink, std::uint64_t recipe_bytes, std::uint64_t stream_bytes, const std::atomic<bool>* cancel)
       : reader_(reader), memory_(reader), sink_(sink, most_bytes(recipe_bytes, stream_bytes), cancel) {}
-  const HashingSink& sink() const { return sink_; }
+  const StreamDigest& written() const { return sink_.digest(); }
 
   Result<void> run(const RecipeOp& op) {
     switch (op.kind) {
@@ -121,7 +108,7 @@ class RecipeRun {
 
   Reader& reader_;
   Memory memory_;
-  HashingSink sink_;
+  LimitedSink sink_;
   Bytes in_;
   Bytes out_;
 };
@@ -223,12 +210,7 @@ Result<VmstateExport> export_vmstate(Reader& reader, ByteSink& sink, const std::
     if (op.kind == RecipeOp::kEnd) break;
     SNAP_TRY(run.run(op));
   }
-  VmstateExport result;
-  result.bytes = run.sink().bytes();
-  const auto recorded = reader.metadata().find(std::string(kDigestKey));
-  result.digest_known = recorded != reader.metadata().end();
-  result.identical = result.digest_known && recorded->second == to_hex(run.sink().digest());
-  return result;
+  return compared(reader, kDigestKey, run.written());
 }
 
 }  // namespace snap

@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "vmm/big_endian.h"
+#include "vmm/metadata.h"
 #include "vmm/qcow2.h"
 #include "vmm/qemu_container.h"
 #include "vmm/qemu_legacy.h"

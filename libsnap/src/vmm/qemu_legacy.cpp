@@ -39,7 +39,7 @@ Result<void> describe(const StreamLayout& layout, const std::optional<Machine>& 
   const bool live = layout.form == RamForm::kLive || layout.form == RamForm::kKvmLive;
   SNAP_TRY(writer.set_metadata("qemu.ram.form", live ? "live" : "static"));
   if (!machine) return {};
-  SNAP_TRY(writer.set_metadata("machine", "pc"));
+  SNAP_TRY(writer.set_metadata(kMachineKey, "pc"));
   return writer.set_metadata("qemu.writer", machine->writer);
 }
 
@@ -80,48 +80,7 @@ Result<RamResult> import_open_pages(StreamSource& stream, StreamLayout& layout, 
   return RamResult{scan.ram_end, keep_original};
 }
 
-bool valid_utf8_tail(std::string_view text, std::size_t at, std::size_t count) {
-  if (text.size() - at <= count) return false;
-  for (std::size_t index = 1; index <= count; ++index) {
-    if ((static_cast<unsigned char>(text[at + index]) & 0xc0) != 0x80) return false;
-  }
-  return true;
-}
-
-/// Bytes of the UTF-8 character at `at`, 0 where there is none that may stand in a value.
-std::size_t utf8_bytes(std::string_view text, std::size_t at) {
-  const auto first = static_cast<unsigned char>(text[at]);
-  const auto second = at + 1 < text.size() ? static_cast<unsigned char>(text[at + 1]) : 0u;
-  if (first >= 0x20 && first < 0x7f) return 1;
-  if (first >= 0xc2 && first < 0xe0) return valid_utf8_tail(text, at, 1) ? 2 : 0;
-  if (first >= 0xe0 && first < 0xf0) {
-    const bool legal = !(first == 0xe0 && second < 0xa0) && !(first == 0xed && second >= 0xa0);
-    return legal && valid_utf8_tail(text, at, 2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first < 0xf5) {
-    const bool legal = !(first == 0xf0 && second < 0x90) && !(first == 0xf4 && second >= 0x90);
-    return legal && valid_utf8_tail(text, at, 3) ? 4 : 0;
-  }
-  return 0;
-}
-
 }  // namespace
-
-std::string metadata_text(std::string_view foreign) {
-  constexpr char kHex[] = "0123456789ABCDEF";
-  std::string text;
-  for (std::size_t at = 0; at < foreign.size();) {
-    const std::size_t count = utf8_bytes(foreign, at);
-    if (count == 0) {
-      const auto byte = static_cast<unsigned char>(foreign[at++]);
-      text += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    } else {
-      text += foreign.substr(at, count);
-      at += count;
-    }
-  }
-  return text;
-}
 
 Result<void> import_legacy(StreamSource& stream, Writer& writer, const ImportOptions& options) {
   SNAP_TRY_ASSIGN(layout, parse_container(stream));

@@ -18,7 +18,4 @@ inline constexpr std::string_view kBytesKey = "qemu.vmstate.bytes";
 
 Result<void> import_legacy(StreamSource& stream, Writer& writer, const ImportOptions& options);
 
-/// A metadata value is UTF-8 without zero bytes; other bytes of a foreign name become %XX.
-std::string metadata_text(std::string_view foreign);
-
 }  // namespace snap

@@ -79,12 +79,6 @@ inline constexpr std::uint64_t kMappedPagesAlign = 1u << 20;
 
 inline constexpr std::string_view kQemuHeadState = "qemu.stream.head";     ///< QemuHead::bytes
 inline constexpr std::string_view kQemuDevicesState = "qemu.stream.devices";  ///< from the first full section to the stream's end
-inline constexpr std::string_view kQemuRamSectionKey = "qemu.ram.section";  ///< the id of the section "ram"
-inline constexpr std::string_view kQemuRunstateKey = "qemu.runstate";       ///< what section "globalstate" says
-inline constexpr std::string_view kMachineKey = "machine";
-
-/// The id of the section "ram"; kNotFound where the snapshot is of no migration stream.
-Result<std::uint32_t> qemu_ram_section(const Reader& reader);
 
 /// The most that the devices' state may take.
 inline constexpr std::size_t kMaxDeviceStateBytes = 512u << 20;

@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A migration stream made anew: the head, one RAM section with each page once and in order, and the devices as they came.
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "base/fail.h"
 #include "snap/restore.h"
-#include "vmm/qemu_stream.h"
+#include "vmm/big_endian.h"
+#include "vmm/qemu_frame.h"
 
 namespace snap {
 namespace {
-
-constexpr std::uint64_t kMaxHeadBytes = 1u << 20;
-
-template <typename Host>
-void put(Bytes& out, Host value) {
-  append_be(out, value);
-}
-void put_short_text(Bytes& out, std::string_view text) {
-  out.push_back(static_cast<std::byte>(text.size()));
-  append(out, bytes_of(text));
-}
 
 /// Pieces of a RAM block become its records. Only the first of a block has its name, so that none needs to know what another is.
 class PageRecords {
@@ -47,10 +35,10 @@ class PageRecords {
     const bool named = offset == named_at_;
     std::uint64_t word = offset | (zero ? std::uint64_t{kRamZero} : std::uint64_t{kRamPage});
     if (!named) word |= kRamContinue;
-    put(out, word);
-    if (named) put_short_text(out, block_);
+    append_be(out, word);
+    if (named) append_short_text(out, block_);
     if (zero) {
-      put(out, std::uint8_t{0});
+      append_be(out, std::uint8_t{0});
     } else {
       append(out, page);
     }
@@ -66,57 +54,27 @@ class QemuExport {
       : reader_(reader), sink_(sink), options_(options), clone_(clone) {}
 
   Result<void> run() {
-    SNAP_TRY_ASSIGN(id, qemu_ram_section(reader_));
-    SNAP_TRY_ASSIGN(head_bytes, read_state(reader_, kQemuHeadState, kMaxHeadBytes));
-    SNAP_TRY_ASSIGN(head, parse_qemu_head(head_bytes));
-    footers_ = head.has_configuration;
-    id_ = id;
-    Bytes out = std::move(head.without_lists);
-    SNAP_TRY(block_list(out));
-    begin_section(out, kQemuEnd);
+    SNAP_TRY_ASSIGN(frame, qemu_frame(reader_));
+    Bytes out = std::move(frame.head.without_lists);
+    append_ram_start(out, frame);
+    for (const RegionInfo& info : reader_.regions()) {
+      if (info.kind != RegionKind::kMemory) continue;
+      append_short_text(out, info.name);
+      append_be(out, info.size);
+    }
+    append_ram_end(out, frame);
+    append_section(out, kQemuEnd, frame.ram_id);
     SNAP_TRY(sink_.write(out));
     for (std::size_t region = 0; region < reader_.regions().size(); ++region) {
       if (reader_.regions()[region].kind == RegionKind::kMemory) SNAP_TRY(pages(region));
     }
     out.clear();
-    end_section(out);
+    append_ram_end(out, frame);
     SNAP_TRY(sink_.write(out));
     return devices();
   }
 
  private:
-  void begin_section(Bytes& out, std::uint8_t type) const {
-    put(out, type);
-    put(out, id_);
-  }
-  void end_section(Bytes& out) const {
-    put(out, std::uint64_t{kRamEos});
-    if (!footers_) return;
-    put(out, std::uint8_t{kQemuFooter});
-    put(out, id_);
-  }
-
-  Result<void> block_list(Bytes& out) const {
-    std::uint64_t total = 0;
-    for (const RegionInfo& info : reader_.regions()) {
-      if (info.kind != RegionKind::kMemory) continue;
-      if (info.name.size() > 255 || info.size % kPageBytes != 0) return invalid("a memory region that can be no RAM block of QEMU");
-      total += info.size;
-    }
-    begin_section(out, kQemuStart);
-    put_short_text(out, kQemuRamId);
-    put(out, std::uint32_t{0});
-    put(out, kQemuRamVersion);
-    put(out, total | kRamMemSize);
-    for (const RegionInfo& info : reader_.regions()) {
-      if (info.kind != RegionKind::kMemory) continue;
-      put_short_text(out, info.name);
-      put(out, info.size);
-    }
-    end_section(out);
-    return {};
-  }
-
   Result<void> pages(std::size_t region) {
     if (clone_ && clone_->region == region) return changed_pages(region);
     const RestoreOptions how{.threads = options_.threads, .progress = options_.progress, .cancel = options_.cancel};
@@ -134,8 +92,6 @@ class QemuExport {
   ByteSink& sink_;
   const ExportOptions& options_;
   const std::optional<CloneOptions>& clone_;
-  bool footers_ = true;
-  std::uint32_t id_ = 0;
 };
 
 Result<void> QemuExport::changed_pages(std::size_t region) {
@@ -151,18 +107,6 @@ Result<void> QemuExport::changed_pages(std::size_t region) {
 }
 
 }  // namespace
-
-Result<std::uint32_t> qemu_ram_section(const Reader& reader) {
-  const auto found = reader.metadata().find(std::string(kQemuRamSectionKey));
-  const bool whole = reader.find(RegionKind::kState, kQemuHeadState) && reader.find(RegionKind::kState, kQemuDevicesState);
-  if (found != reader.metadata().end() && whole) {
-    std::uint32_t id = 0;
-    const char* const end = found->second.data() + found->second.size();
-    const auto parsed = std::from_chars(found->second.data(), end, id);
-    if (parsed.ec == std::errc() && parsed.ptr == end) return id;
-  }
-  return fail(Code::kNotFound, "the snapshot was not made of a migration stream of QEMU: it has no state of devices");
-}
 
 Result<void> export_qemu(Reader& reader, ByteSink& sink, const ExportOptions& options, const std::optional<CloneOptions>& clone) {
   if (clone && (clone->base == nullptr || clone->region >= reader.regions().size() ||

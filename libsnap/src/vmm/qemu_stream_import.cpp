@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "vmm/decompress.h"
 #include "vmm/guest_layout.h"
-#include "vmm/qemu_legacy.h"
+#include "vmm/metadata.h"
 #include "vmm/qemu_stream.h"
 #include "vmm/qemu_stream_import.h"
 #include "vmm/ram_intake.h"

@@ -130,9 +130,6 @@ class RamCorrections : public Corrections {
   explicit RamCorrections(std::unique_ptr<LatePages> late) : late_(std::move(late)) {}
   Result<void> apply(Reader& first, Writer& second, const ImportOptions& options, std::atomic<bool>* reads_failed) override;
 
- protected:
-  const LatePages& late() const { return *late_; }
-
  private:
   std::unique_ptr<LatePages> late_;
 };

@@ -9,9 +9,7 @@
 namespace snap {
 
 StreamSource::StreamSource(RandomSource& source, std::uint64_t size, const ImportOptions& options)
-    : source_(source), options_(options), size_(size) {
-  blake3_hasher_init(&hasher_);
-}
+    : source_(source), options_(options), size_(size) {}
 
 Result<void> StreamSource::settle_size(std::uint64_t least) {
   if (!wrapped_) return {};
@@ -30,10 +28,10 @@ Result<std::size_t> StreamSource::read_at(std::uint64_t offset, std::span<std::b
   out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size_ - offset)));
   SNAP_TRY_ASSIGN(got, source_.read_at(offset, out));
   // While the size is not settled, what is read ahead may not belong to the stream.
-  if (!wrapped_ && offset <= hashed_ && hashed_ < offset + got) {
-    const std::size_t known = static_cast<std::size_t>(hashed_ - offset);
-    blake3_hasher_update(&hasher_, out.data() + known, got - known);
-    hashed_ += got - known;
+  const std::uint64_t digested = digest_.bytes();
+  if (!wrapped_ && offset <= digested && digested < offset + got) {
+    const std::size_t known = static_cast<std::size_t>(digested - offset);
+    digest_.add(out.subspan(known, got - known));
     if (options_.progress != nullptr) options_.progress->fetch_add(got - known, std::memory_order_relaxed);
   }
   return got;
@@ -46,14 +44,12 @@ Result<void> StreamSource::read_exact(std::uint64_t offset, std::span<std::byte>
 }
 
 Result<Digest> StreamSource::digest() {
-  Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(size_ - hashed_, 1u << 20)));
-  while (hashed_ < size_) {
-    SNAP_TRY_ASSIGN(got, read_at(hashed_, buffer));
-    if (got == 0) return truncated(hashed_, "the VM state ends early");
+  Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(size_ - digest_.bytes(), 1u << 20)));
+  while (digest_.bytes() < size_) {
+    SNAP_TRY_ASSIGN(got, read_at(digest_.bytes(), buffer));
+    if (got == 0) return truncated(digest_.bytes(), "the VM state ends early");
   }
-  Digest digest;
-  blake3_hasher_finalize(&hasher_, digest.bytes.data(), digest.bytes.size());
-  return digest;
+  return digest_.digest();
 }
 
 StreamCursor::StreamCursor(StreamSource& stream, std::uint64_t offset, std::uint64_t end, std::size_t buffer_bytes)

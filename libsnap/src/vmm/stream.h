@@ -2,8 +2,6 @@
 // A VM state stream that is read forward, with looks ahead, and hashed on the way.
 #pragma once
 
-#include <blake3.h>
-
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -12,6 +10,7 @@
 #include "snap/import.h"
 #include "snap/io.h"
 #include "snap/model.h"
+#include "vmm/stream_digest.h"
 
 namespace snap {
 
@@ -39,8 +38,7 @@ class StreamSource {
   std::uint64_t size_;
   bool wrapped_ = false;
   std::uint32_t low_bits_ = 0;
-  std::uint64_t hashed_ = 0;  // bytes of the front of the stream that hasher_ has seen
-  blake3_hasher hasher_;
+  StreamDigest digest_;  // of the front of the stream
 };
 
 /// Takes pieces off a stream in order.

@@ -5,6 +5,7 @@
 #include <blake3.h>
 
 #include "base/bytes.h"
+#include "snap/import.h"
 #include "snap/io.h"
 #include "snap/model.h"
 
@@ -44,5 +45,30 @@ class DigestingSource final : public ByteSource {
   ByteSource& source_;
   StreamDigest digest_;
 };
+
+/// Digests what goes out.
+class DigestingSink final : public ByteSink {
+ public:
+  explicit DigestingSink(ByteSink& sink) : sink_(sink) {}
+  Result<void> write(std::span<const std::byte> bytes) override {
+    digest_.add(bytes);
+    return sink_.write(bytes);
+  }
+  const StreamDigest& digest() const { return digest_; }
+
+ private:
+  ByteSink& sink_;
+  StreamDigest digest_;
+};
+
+/// What an export wrote, beside the digest that its import recorded under `key`.
+inline VmstateExport compared(const Reader& reader, std::string_view key, const StreamDigest& written) {
+  VmstateExport result;
+  result.bytes = written.bytes();
+  const auto recorded = reader.metadata().find(std::string(key));
+  result.digest_known = recorded != reader.metadata().end();
+  result.identical = result.digest_known && recorded->second == to_hex(written.digest());
+  return result;
+}
 
 }  // namespace snap

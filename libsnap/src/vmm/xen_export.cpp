@@ -17,20 +17,6 @@ constexpr std::size_t kFramesAtOnce = Assembly::kMostRoom / kXenFrameBytes;
 constexpr const char* kPastMemory = "the recipe of the Xen save file goes past the end of memory";
 constexpr const char* kOtherSize = "the recipe of the Xen save file gives another size than it says";
 
-class DigestingSink final : public ByteSink {
- public:
-  explicit DigestingSink(ByteSink& sink) : sink_(sink) {}
-  Result<void> write(std::span<const std::byte> bytes) override {
-    digest_.add(bytes);
-    return sink_.write(bytes);
-  }
-  const StreamDigest& digest() const { return digest_; }
-
- private:
-  ByteSink& sink_;
-  StreamDigest digest_;
-};
-
 class XenExport {
  public:
   XenExport(Reader& reader, ByteSink& sink, const ExportOptions& options) : reader_(reader), sink_(sink), out_(reader, sink_, options) {}
@@ -43,7 +29,7 @@ class XenExport {
     SNAP_TRY(out_.start());
     SNAP_TRY(pieces(recipe));
     SNAP_TRY(out_.finish());
-    return report();
+    return compared(reader_, kXenDigestKey, sink_.digest());
   }
 
  private:
@@ -111,15 +97,6 @@ class XenExport {
     if (first > pages || run.count > pages - first) return corrupt(0, kPastMemory, first);
     if (run.superseded) superseded_page_ += run.count;
     return out_.region(*from, first * kPageBytes, run.count * kPageBytes);
-  }
-
-  Result<VmstateExport> report() const {
-    VmstateExport result;
-    result.bytes = sink_.digest().bytes();
-    const auto recorded = reader_.metadata().find(std::string(kXenDigestKey));
-    result.digest_known = recorded != reader_.metadata().end();
-    result.identical = result.digest_known && recorded->second == to_hex(sink_.digest().digest());
-    return result;
   }
 
   Reader& reader_;

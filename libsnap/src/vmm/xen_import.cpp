@@ -6,7 +6,7 @@
 #include "base/fail.h"
 #include "vmm/forward.h"
 #include "vmm/little_endian.h"
-#include "vmm/qemu_legacy.h"
+#include "vmm/metadata.h"
 #include "vmm/ram_intake.h"
 #include "vmm/stream_digest.h"
 #include "vmm/xen.h"

@@ -49,11 +49,9 @@ bool is_meant(const std::string& base, const BaseStore::Kept& kept) {
   constexpr std::size_t kLeastDigits = 8;
   const bool digits = base.size() >= kLeastDigits && base.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (digits) return kept.digest.starts_with(base);
-  Input file(base);
-  if (file.format() != Format::kVmsnap) fail_usage(fmt::format("{}: is no snapshot, and no digest of one", printable(base)));
-  const auto info = read_parent_info(file.source());
-  if (!info) file.fail(info.error());
-  return to_hex(info->digest) == kept.digest;
+  const auto digest = snapshot_digest(base);
+  if (!digest) fail_usage(fmt::format("{}: is no snapshot, and no digest of one", printable(base)));
+  return to_hex(*digest) == kept.digest;
 }
 
 int drop_bases(const BaseArgs& args) {

@@ -17,11 +17,6 @@ constexpr std::size_t kLeastCacheBytes = 4u << 20;
 
 std::size_t cache_share(unsigned depth) { return std::max(kLeastCacheBytes, kCacheBytes / (depth + 1)); }
 
-bool is_directory(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::is_directory(path, error);
-}
-
 /// Only a plain file is opened for its name: nothing that waits, and no device.
 bool is_file(const std::string& path) {
   struct stat status {};
@@ -129,6 +124,14 @@ FindParent StreamParents::finder() {
 
 void StreamParents::fail_if_theirs(const Error& error) const {
   chain_.fail_if_theirs(error, input_.name());
+}
+
+std::optional<Digest> snapshot_digest(const std::string& path) {
+  Input file(path);
+  if (file.format() != Format::kVmsnap || !file.seekable()) return std::nullopt;
+  const auto info = read_parent_info(file.source());
+  if (!info) file.fail(info.error());
+  return info->digest;
 }
 
 OpenSnapshot::OpenSnapshot(Input& input, const ParentPlaces& places, StandIn stand_in)

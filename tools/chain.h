@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,10 @@ class StreamParents {
   Chain chain_;
   std::string destination_;
 };
+
+/// The digest of the snapshot in a file, which is not opened any further; nothing where the file is no snapshot. Ends the command where it
+/// cannot be read.
+std::optional<Digest> snapshot_digest(const std::string& path);
 
 /// An open snapshot with its parents.
 class OpenSnapshot {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 
 #include "signals.h"
 #include "snap/import.h"
@@ -22,19 +21,6 @@ bool is_object_name(std::string_view name) {
   });
 }
 
-bool is_directory(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::is_directory(path, error);
-}
-
-std::string digest_of(const std::string& path) {
-  Input file(path);
-  if (file.format() != Format::kVmsnap || !file.seekable()) fail_usage(fmt::format("--base {}: is no snapshot and no directory", printable(path)));
-  const auto info = read_parent_info(file.source());
-  if (!info) file.fail(info.error());
-  return to_hex(info->digest);
-}
-
 }  // namespace
 
 std::size_t base_region(const Reader& reader, const std::string& name) {
@@ -44,21 +30,24 @@ std::size_t base_region(const Reader& reader, const std::string& name) {
 }
 
 Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned threads, Tally& tally)
-    : input_(input), args_(args), threads_(threads), tally_(tally), store_(args.directory) {
+    : threads_(threads), tally_(tally), store_(args.directory) {
   if (input.format() != Format::kVmsnap || !input.seekable()) fail_usage(fmt::format("--clone: {} is no snapshot in a file", input.name()));
   if (!args.base.empty()) {
     places.push_back(args.base);
-    if (!is_directory(args.base)) wanted_ = digest_of(args.base);
+    if (!is_directory(args.base)) {
+      wanted_ = snapshot_digest(args.base);
+      if (!wanted_) fail_usage(fmt::format("--base {}: is no snapshot and no directory", printable(args.base)));
+    }
   }
   opened_ = std::make_unique<OpenSnapshot>(input, places, [this](Reader& parent, unsigned distance) -> Reader& { return stand_in(parent, distance); });
-  const std::string own = to_hex(reader().digest());
-  if (base_ == nullptr && (reader().parent() == nullptr ? wanted_.empty() || wanted_ == own : wanted_ == own)) take_base(reader());
+  const bool is_own = wanted_ ? *wanted_ == reader().digest() : reader().parent() == nullptr;
+  if (base_ == nullptr && is_own) take_base(reader());
   if (base_ == nullptr) {
-    throw Failure{kExitParent, fmt::format("{}: has the digest {} and is no difference against {}, which has the digest {}", input.name(), own,
-                                           printable(args.base), wanted_)};
+    throw Failure{kExitParent, fmt::format("{}: has the digest {} and is no difference against {}, which has the digest {}", input.name(),
+                                           to_hex(reader().digest()), printable(args.base), to_hex(*wanted_))};
   }
   region_ = base_region(reader(), input.name());
-  const RegionInfo& theirs = base_->regions()[base_region(*base_, "the base")];
+  const RegionInfo& theirs = base_->regions()[base_region_];
   if (theirs.name != ram().name || theirs.size != ram().size) {
     throw Failure{kExitUnsupported, fmt::format("{}: its RAM is '{}' of {} bytes, the base's is '{}' of {}: no clone can have it", input.name(),
                                                 printable(ram().name), ram().size, printable(theirs.name), theirs.size)};
@@ -69,15 +58,16 @@ Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned 
 }
 
 Reader& Clone::stand_in(Reader& parent, unsigned distance) {
-  if (wanted_.empty() ? distance != 0 : to_hex(parent.digest()) != wanted_) return parent;
+  if (wanted_ ? parent.digest() != *wanted_ : distance != 0) return parent;
   take_base(parent);
-  held_ = must(hold_with(parent, base_region(parent, "the base"), memory_.fd.get()), "the base's memory");
+  held_ = must(hold_with(parent, base_region_, memory_.fd.get()), "the base's memory");
   base_ = held_.get();
   return *held_;
 }
 
 void Clone::take_base(Reader& base) {
-  memory_ = store_.open(base, base_region(base, "the base"), threads_, tally_);
+  base_region_ = base_region(base, "the base");
+  memory_ = store_.open(base, base_region_, threads_, tally_);
   base_ = &base;
 }
 

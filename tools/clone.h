@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base_store.h"
@@ -36,14 +37,13 @@ class Clone {
   void take_base(Reader& base);
   const RegionInfo& ram() { return reader().regions()[region_]; }
 
-  Input& input_;
-  const CloneArgs& args_;
   unsigned threads_;
   Tally& tally_;
-  std::string wanted_;  ///< the base's digest; empty: the nearest parent's
+  std::optional<Digest> wanted_;  ///< the base's; nothing: that of the nearest parent
   BaseStore store_;
   BaseStore::Memory memory_;
   Reader* base_ = nullptr;  ///< that the memory is of
+  std::size_t base_region_ = 0;
   std::unique_ptr<HeldSnapshot> held_;
   std::unique_ptr<OpenSnapshot> opened_;
   std::size_t region_ = 0;

@@ -55,10 +55,15 @@ Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const I
   if (!args.parent.empty()) {
     parent.emplace(args.parent, args.parents);
     parent->refuse_as_output(args.destination);
-    if (!chooses_block_size(args.writer_options)) how.block_bytes = parent->reader().block_bytes();
-    parent->set(how, args.threads, tally);
+    parent->set_alike(how, args.writer_options, args.threads, tally);
   }
   return store(input, output, parent ? &*parent : nullptr, how, options, tally);
+}
+
+/// An error of the snapshot's parents, of the input, or of the output.
+[[noreturn]] void fail_export(const Error& error, Snapshot& snapshot, Input& input, const Output& output) {
+  if (error.ancestor != 0) snapshot.fail(error);
+  fail_between(error, input, output);
 }
 
 Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
@@ -74,12 +79,10 @@ Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const Inge
   const auto regions = choose_regions(snapshot.reader(), args.region, input.name());
   std::deque<Output> state_files;
   if (const auto done = emit_states(states, snapshot.reader(), input, state_files); !done) {
-    if (done.error().ancestor != 0) snapshot.fail(done.error());
-    fail_between(done.error(), input, state_files.back());
+    fail_export(done.error(), snapshot, input, state_files.back());
   }
   const auto bytes = emit_raw(snapshot.reader(), regions, output, args.threads, tally);
-  if (!bytes && bytes.error().ancestor != 0) snapshot.fail(bytes.error());
-  if (!bytes) fail_between(bytes.error(), input, output);
+  if (!bytes) fail_export(bytes.error(), snapshot, input, output);
   for (Output& each : state_files) each.commit();
   return {.in = input.size(), .out = *bytes};
 }
@@ -97,8 +100,7 @@ Outcome emit_whole(Input& input, Output& output, const ConvertArgs& args, const 
                           .machine = args.machine,
                           .target_is_zero = output.fresh()};
   const Result<void> done = run(snapshot.reader(), how);
-  if (!done && done.error().ancestor != 0) snapshot.fail(done.error());
-  if (!done) fail_between(done.error(), input, output);
+  if (!done) fail_export(done.error(), snapshot, input, output);
   return {.in = input.size(), .out = output.written_bytes()};
 }
 
@@ -134,7 +136,7 @@ std::string domain_xml(const ConvertArgs& args) {
 Outcome to_libvirt(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
   const std::string xml = domain_xml(args);
   return emit_whole(input, output, args, options, tally, [&](Reader& reader, const ExportOptions& how) {
-    if (xml.empty() && !reader.find(RegionKind::kState, "libvirt.header")) {
+    if (xml.empty() && !reader.find(RegionKind::kState, kLibvirtHeaderState)) {
       throw Failure{kExitNotFound,
                     fmt::format("{}: was not made of a save image of libvirt; name a file with the domain's XML with --xml", input.name())};
     }
@@ -154,8 +156,7 @@ Outcome original_outcome(Input& input, const VmstateExport& exported, const std:
 Outcome to_vmstate(Input& input, Output& output, const ConvertArgs&, const IngestOptions& options, Tally& tally) {
   Snapshot snapshot(input, options, tally);
   const auto exported = export_vmstate(snapshot.reader(), output.sink(), &cancel_flag());
-  if (!exported && exported.error().ancestor != 0) snapshot.fail(exported.error());
-  if (!exported) fail_between(exported.error(), input, output);
+  if (!exported) fail_export(exported.error(), snapshot, input, output);
   return original_outcome(input, *exported, "VM state");
 }
 
@@ -163,8 +164,7 @@ Outcome to_xen(Input& input, Output& output, const ConvertArgs& args, const Inge
   Snapshot snapshot(input, options, tally);
   const ExportOptions how{.threads = args.threads, .cancel = &cancel_flag(), .progress = &tally.done};
   const auto exported = export_xen(snapshot.reader(), output.sink(), how);
-  if (!exported && exported.error().ancestor != 0) snapshot.fail(exported.error());
-  if (!exported) fail_between(exported.error(), input, output);
+  if (!exported) fail_export(exported.error(), snapshot, input, output);
   return original_outcome(input, *exported, "save file");
 }
 

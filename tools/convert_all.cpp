@@ -91,8 +91,7 @@ std::string make_directory(const std::string& path) {
 void adopt(NewParent& parent, WriterOptions& how, const ConvertArgs& args) {
   Tally tally;
   const Progress progress(want_progress(args.progress, args.quiet), tally);
-  if (!chooses_block_size(args.writer_options)) how.block_bytes = parent.reader().block_bytes();
-  parent.set(how, args.threads, tally);
+  parent.set_alike(how, args.writer_options, args.threads, tally);
 }
 
 Outcome convert_part(Input& image, const Part& part, const std::string& path, NewParent* parent, const WriterOptions& how,

@@ -12,51 +12,7 @@
 namespace snap::tool {
 namespace {
 
-constexpr std::uint64_t kSliceBytes = 64u << 20;
 constexpr Error kOtherContent{.code = Code::kCorrupt, .what = "the content does not give the digest recorded"};
-
-/// A region of a snapshot as a file, so that the writer's workers decode what they compress. `failed` is set where that cannot be
-/// read: an error of a parent is the new snapshot's parent's otherwise.
-class RegionSource final : public RandomSource {
- public:
-  RegionSource(Reader& reader, std::size_t region, std::atomic<bool>& failed) : reader_(reader), region_(region), failed_(failed) {}
-  Result<std::uint64_t> size() override { return reader_.regions()[region_].size; }
-  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
-    const std::uint64_t bytes = reader_.regions()[region_].size;
-    const std::uint64_t left = offset < bytes ? bytes - offset : 0;
-    const auto part = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left)));
-    if (const Result<void> done = reader_.read(region_, offset, part); !done) return failed_ = true, done.error();
-    return part.size();
-  }
-  Result<Extent> extent(std::uint64_t offset) {
-    const Result<Extent> extent = reader_.extent(region_, offset);
-    if (!extent) failed_ = true;
-    return extent;
-  }
-
- private:
-  Reader& reader_;
-  std::size_t region_;
-  std::atomic<bool>& failed_;
-};
-
-Result<void> copy_region(RegionSource& source, Reader& reader, std::size_t region, Writer& writer, Tally& tally) {
-  const RegionInfo& info = reader.regions()[region];
-  if (Result<void> begun = writer.begin_region(info); !begun) return begun;
-  for (std::uint64_t offset = 0; offset < info.size;) {
-    const Result<Extent> extent = source.extent(offset);
-    if (!extent) return extent.error();
-    const std::uint64_t end = offset + extent->length;
-    while (offset < end) {
-      const std::uint64_t length = extent->data ? std::min(end - offset, kSliceBytes) : end - offset;
-      Result<void> taken = extent->data ? writer.write_from(source, offset, length) : writer.skip(length);
-      if (!taken) return taken;
-      offset += length;
-      tally.done += length;
-    }
-  }
-  return writer.end_region();
-}
 
 Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
   const Result<Digest> digest = writer.finish();
@@ -65,21 +21,18 @@ Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
   return writer.taken_bytes();
 }
 
-Result<std::uint64_t> copy_snapshot(Reader& reader, std::unique_ptr<Writer> writer, Tally& tally, std::atomic<bool>& failed) {
-  std::vector<RegionSource> sources;
-  for (std::size_t region = 0; region < reader.regions().size(); ++region) sources.emplace_back(reader, region, failed);
-  // After an error the writer's workers may still be reading: it goes before what they read from.
-  const std::unique_ptr<Writer> first_to_go = std::move(writer);
-
+/// `failed` is set where the snapshot cannot be read: an error of a parent is the new snapshot's parent's otherwise.
+Result<std::uint64_t> copy_snapshot(Reader& reader, Writer& writer, Tally& tally, std::atomic<bool>& failed) {
   for (const auto& [key, value] : reader.metadata()) {
-    if (const auto set = first_to_go->set_metadata(key, value); !set) return set.error();
+    if (const auto set = writer.set_metadata(key, value); !set) return set.error();
   }
   for (const RegionInfo& info : reader.regions()) tally.total += info.size;
-  for (std::size_t region = 0; region < sources.size(); ++region) {
-    const auto copied = copy_region(sources[region], reader, region, *first_to_go, tally);
+  for (std::size_t region = 0; region < reader.regions().size(); ++region) {
+    RegionSource source(reader, region, &failed);
+    const auto copied = write_region(writer, reader.regions()[region], source, &tally.done, &cancel_flag());
     if (!copied) return copied.error();
   }
-  return finish(*first_to_go, &reader.digest());
+  return finish(writer, &reader.digest());
 }
 
 /// A snapshot from a pipe, written as it comes.
@@ -147,19 +100,6 @@ bool may_repeat(Format format) {
   return format == Format::kQcow2 || format == Format::kQemu || format == Format::kMappedRam || format == Format::kLibvirt || format == Format::kXen;
 }
 
-/// Bytes of the input in order, whatever it is.
-class InputStream {
- public:
-  explicit InputStream(Input& input) : input_(input) {
-    if (input.seekable()) range_ = range_stream(input.source(), 0, input.size());
-  }
-  ByteSource& source() { return range_ ? *range_ : static_cast<ByteSource&>(input_.stream()); }
-
- private:
-  Input& input_;
-  std::unique_ptr<ByteSource> range_;
-};
-
 Result<Imported> no_corrections(Result<void> done) {
   if (!done) return done.error();
   return Imported();
@@ -184,20 +124,14 @@ Result<Imported> import_foreign(Input& input, Writer& writer, const IngestOption
     case Format::kVmstate:
       return no_corrections(import_vmstate(input.source(), writer, import));
     case Format::kQemu:
-    case Format::kMappedRam: {
-      InputStream stream(input);
-      return import_qemu(stream.source(), writer, import);
-    }
+    case Format::kMappedRam:
+      return import_qemu(input.in_order(), writer, import);
     case Format::kElf:
       return no_corrections(input.seekable() ? import_elf(input.source(), writer, import) : import_elf_stream(input.stream(), writer, import));
-    case Format::kLibvirt: {
-      InputStream stream(input);
-      return import_libvirt(stream.source(), writer, import);
-    }
-    case Format::kXen: {
-      InputStream stream(input);
-      return import_xen(stream.source(), writer, import);
-    }
+    case Format::kLibvirt:
+      return import_libvirt(input.in_order(), writer, import);
+    case Format::kXen:
+      return import_xen(input.in_order(), writer, import);
     default:
       return no_corrections(input.seekable() ? import_raw(input.source(), options.region_name, writer, import)
                                              : import_raw_stream(input.stream(), options.region_name, writer, import));
@@ -229,7 +163,7 @@ Result<std::uint64_t> ingest(Input& input, Destination& destination, const Write
     OpenSnapshot opened(input, options.parents);
     opened.chain().refuse_as_output(options.destination, input.name());
     std::atomic<bool> failed{false};
-    const auto copied = copy_snapshot(opened.reader(), std::move(*created), tally, failed);
+    const auto copied = copy_snapshot(opened.reader(), **created, tally, failed);
     if (!copied && failed && copied.error().ancestor != 0) opened.fail(copied.error());
     return copied;
   }

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "signals.h"
+#include "writer_options.h"
 
 namespace snap::tool {
 namespace {
@@ -38,6 +39,11 @@ void NewParent::set(WriterOptions& options, unsigned threads, Tally& tally) {
   options.parent_pages = pages_.get();
   const std::string name = std::filesystem::path(followed(input_.name())).filename().string();
   if (name.size() <= kMostHintBytes) options.parent_hint = name;
+}
+
+void NewParent::set_alike(WriterOptions& options, const std::vector<std::string>& lists, unsigned threads, Tally& tally) {
+  if (!chooses_block_size(lists)) options.block_bytes = reader().block_bytes();
+  set(options, threads, tally);
 }
 
 bool NewParent::is(const struct stat& file) const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chain.h"
 #include "progress.h"
@@ -24,6 +25,8 @@ class NewParent {
   void refuse_as_output(const std::string& path) const;
   /// Notes where its pages stand, which `tally` counts; the writer's options become those of a child.
   void set(WriterOptions& options, unsigned threads, Tally& tally);
+  /// The same, with the parent's block size unless one of the -o `lists` chose another.
+  void set_alike(WriterOptions& options, const std::vector<std::string>& lists, unsigned threads, Tally& tally);
   const std::string& name() const { return input_.name(); }
   Reader& reader() { return opened_.reader(); }
   /// Ends the command with an error of the parent, as one that reads its child tells it.

@@ -81,6 +81,11 @@ int temporary_directory() {
   return directory.get();
 }
 
+bool is_directory(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
 unsigned online_cpus() {
   cpu_set_t set;
   if (::sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<unsigned>(CPU_COUNT(&set));
@@ -139,6 +144,12 @@ GuardedSource& Input::source() {
   fd_ = std::move(copy);
   source_ = std::make_unique<GuardedSource>(file_source(fd_.get()));
   return *source_;
+}
+
+ByteSource& Input::in_order() {
+  if (!seekable()) return *stream_;
+  range_ = range_stream(source(), 0, size());
+  return *range_;
 }
 
 void Input::fail(const Error& error) {

@@ -33,6 +33,7 @@ class Fd {
 Fd open_temporary();
 /// A descriptor of that directory that stays open, for the library's spool files.
 int temporary_directory();
+bool is_directory(const std::string& path);
 /// The number of CPUs this process may use.
 unsigned online_cpus();
 
@@ -55,6 +56,8 @@ class Input {
   GuardedSource& source();
   /// A pipe's bytes; only where it is not seekable.
   GuardedStream& stream() { return *stream_; }
+  /// All bytes from the beginning, of a file or a pipe. Once.
+  ByteSource& in_order();
   std::uint64_t size() { return must(source().size(), name_); }
   const struct stat& status() const { return status_; }
 
@@ -74,6 +77,7 @@ class Input {
   Format format_ = Format::kRaw;
   std::unique_ptr<GuardedSource> source_;
   std::unique_ptr<GuardedStream> stream_;
+  std::unique_ptr<ByteSource> range_;  // of a file in_order()
 };
 
 /// What a snapshot is written into. Where pages come again in the input it is written a second time, out of the first (Corrections).

@@ -12,8 +12,6 @@
 namespace snap::tool {
 namespace {
 
-constexpr const char* kMachineKey = "machine";
-constexpr const char* kRamSectionKey = "qemu.ram.section";  // only a migration stream has one
 // What machines call their RAM where no memory backend is given.
 constexpr std::array<std::string_view, 4> kDefaultNames = {"pc.ram", "microvm.ram", "mach-virt.ram", "ram"};
 
@@ -31,9 +29,9 @@ std::string QemuNeeds::line() const {
 }
 
 std::optional<QemuNeeds> qemu_needs(const Reader& reader) {
-  const auto machine = reader.metadata().find(kMachineKey);
+  const auto machine = reader.metadata().find(std::string(kMachineKey));
   const auto ram = main_memory(reader);
-  if (machine == reader.metadata().end() || reader.metadata().count(kRamSectionKey) == 0 || !ram) return std::nullopt;
+  if (machine == reader.metadata().end() || reader.metadata().count(std::string(kQemuRamSectionKey)) == 0 || !ram) return std::nullopt;
   const RegionInfo& block = reader.regions()[*ram];
   QemuNeeds needs{.machine = machine->second, .memory = memory_option(block.size), .ram = block.name, .arguments = {}};
   std::string option = needs.machine;

@@ -20,8 +20,6 @@
 namespace snap::tool {
 namespace {
 
-constexpr const char* kRunstateKey = "qemu.runstate";
-
 struct RestoreArgs {
   std::string socket, source;
   ParentPlaces parents;
@@ -45,11 +43,6 @@ void refuse_misplaced(const RestoreArgs& args) {
   }
 }
 
-bool ran(const Reader& reader) {
-  const auto found = reader.metadata().find(kRunstateKey);
-  return found != reader.metadata().end() && found->second == "running";
-}
-
 /// The guest as it is to be sent: whole, or what differs from a base.
 class Guest {
  public:
@@ -63,7 +56,7 @@ class Guest {
 
   RestorePlan plan() {
     RestorePlan plan = clone_ ? clone_->plan(tally_) : whole();
-    plan.run = args_.running || (!args_.paused && ran(clone_ ? clone_->reader() : snapshot_->reader()));
+    plan.run = args_.running || (!args_.paused && was_running(clone_ ? clone_->reader() : snapshot_->reader()));
     return plan;
   }
   /// Before a QEMU gets it that somebody else started.

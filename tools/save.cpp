@@ -19,7 +19,6 @@
 namespace snap::tool {
 namespace {
 
-constexpr const char* kRunstateKey = "qemu.runstate";
 constexpr std::chrono::minutes kMostSilence{5};  // of a QEMU that flushes slow disks
 
 struct SaveArgs {
@@ -60,11 +59,10 @@ int save(const SaveArgs& args) {
   if (!args.parent.empty()) {
     parent.emplace(args.parent, args.parents);
     parent->refuse_as_output(args.destination);
-    if (!chooses_block_size(args.writer_options)) how.block_bytes = parent->reader().block_bytes();
     Tally uncounted;
-    parent->set(how, args.threads, uncounted);
+    parent->set_alike(how, args.writer_options, args.threads, uncounted);
   }
-  const IngestOptions options{.threads = args.threads, .metadata = {{kRunstateKey, guest.runstate()}}};
+  const IngestOptions options{.threads = args.threads, .metadata = {{std::string(kQemuRunstateKey), guest.runstate()}}};
   guest.start(std::move(pipe.write));
   const bool show = want_progress(args.progress, args.quiet);
   const Outcome outcome = receive(qmp, guest, show, input, output, parent ? &*parent : nullptr, how, options);

@@ -27,13 +27,11 @@ std::vector<StateFile> parse_states(const std::vector<std::string>& options) {
 Result<void> take_states(const std::vector<StateFile>& states, Writer& writer) {
   for (const StateFile& state : states) {
     Input file(state.path, Format::kRaw);
-    std::unique_ptr<ByteSource> range;
-    if (file.seekable()) range = range_stream(file.source(), 0, file.size());
     RegionInfo info;
     info.kind = RegionKind::kState;
     info.name = state.name;
     if (Result<void> begun = writer.begin_region(info); !begun) return begun;
-    if (Result<void> taken = writer.write_rest(range ? *range : file.stream()); !taken) {
+    if (Result<void> taken = writer.write_rest(file.in_order()); !taken) {
       if (file.failed()) file.fail(taken.error());
       return taken;
     }

@@ -5,64 +5,25 @@
 
 namespace snap::tool {
 
-class Ahead::Queue final : public ByteSink {
- public:
-  explicit Queue(Ahead& ahead) : ahead_(ahead) {}
-  Result<void> write(std::span<const std::byte> bytes) override { return ahead_.put(bytes); }
-
- private:
-  Ahead& ahead_;
-};
-
 Ahead::Ahead(std::function<Result<void>(ByteSink&)> make)
-    : thread_([this, make = std::move(make)] {
-        Queue queue(*this);
-        Result<void> made;
+    : pipe_(make_pipe()), sink_(std::move(pipe_.write), &stop_), thread_([this, make = std::move(make)] {
         try {
-          made = make(queue);
+          made_ = make(sink_);
         } catch (const std::bad_alloc&) {
-          made = Error{.code = Code::kNoMemory, .what = "out of memory"};
+          made_ = Error{.code = Code::kNoMemory, .what = "out of memory"};
         }
-        const std::lock_guard lock(mutex_);
-        made_ = made;
-        ended_ = true;
-        changed_.notify_all();
+        sink_.close();
       }) {}
 
 Ahead::~Ahead() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
+  stop_ = true;
+  pipe_.read = Fd();
+  if (thread_.joinable()) thread_.join();
+}
+
+Ahead::End Ahead::wait() {
   thread_.join();
-}
-
-Result<void> Ahead::put(std::span<const std::byte> bytes) {
-  std::vector<std::byte> piece(bytes.begin(), bytes.end());
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stop_ || bytes_ < kMostBytes; });
-  if (stop_) return Error{.code = Code::kCancelled, .what = "nobody takes the stream"};
-  bytes_ += piece.size();
-  pieces_.push_back(std::move(piece));
-  changed_.notify_all();
-  return {};
-}
-
-Result<void> Ahead::pass_to(ByteSink& sink) {
-  while (true) {
-    std::vector<std::byte> piece;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return ended_ || !pieces_.empty(); });
-      if (pieces_.empty()) return {};
-      piece = std::move(pieces_.front());
-      pieces_.pop_front();
-      bytes_ -= piece.size();
-    }
-    changed_.notify_all();
-    if (Result<void> written = sink.write(piece); !written) return written;
-  }
+  return {.made = made_, .not_taken = sink_.failed(), .bytes = sink_.taken_bytes()};
 }
 
 }  // namespace snap::tool

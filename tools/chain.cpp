@@ -12,7 +12,7 @@
 namespace snap::tool {
 namespace {
 
-constexpr std::size_t kCacheBytes = 64u << 20;  // of all files of a chain
+constexpr std::size_t kCacheBytes = 16u << 20;  // of all files of a chain
 constexpr std::size_t kLeastCacheBytes = 4u << 20;
 
 std::size_t cache_share(unsigned depth) { return std::max(kLeastCacheBytes, kCacheBytes / (depth + 1)); }

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <thread>
 
-#include "pipe.h"
 #include "signals.h"
 #include "text.h"
 
@@ -19,7 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kPoll{5};
+constexpr milliseconds kPoll{2};
 constexpr seconds kLoadedWait{120};  // all is sent by then
 
 void wait_loaded(Qmp& qmp) {
@@ -42,16 +41,14 @@ void wait_loaded(Qmp& qmp) {
 
 std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan, Ahead& stream) {
   const std::string name = fmt::format("vmsnap-{}", ::getpid());
-  Pipe pipe = make_pipe();
-  qmp.give(pipe.read.get(), name);
+  qmp.give(stream.reading_end().get(), name);
   qmp.run("migrate-incoming", {{"uri", "fd:" + name}});
-  pipe.read = Fd();  // with QEMU's own gone as well, writing ends
-  PipeSink sink(std::move(pipe.write));
-  const Result<void> sent = stream.pass_to(sink);
-  if (sent && !stream.made()) plan.fail(stream.made().error());
+  stream.reading_end() = Fd();  // with QEMU's own gone as well, writing ends
+  const Ahead::End end = stream.wait();
+  if (!end.made && !end.not_taken) plan.fail(end.made.error());
   // QEMU may have closed the pipe before its last byte, content; else it knows better why.
-  if (!sent && sent.error().sys_errno != EPIPE) fail(qmp.name(), sent.error());
-  return sink.taken_bytes();
+  if (!end.made && end.made.error().sys_errno != EPIPE) fail(qmp.name(), end.made.error());
+  return end.bytes;
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ Pipe make_pipe() {
   return {Fd(ends[0]), Fd(ends[1])};
 }
 
-PipeSink::PipeSink(Fd pipe) : pipe_(std::move(pipe)) {
+PipeSink::PipeSink(Fd pipe, const std::atomic<bool>* stop) : pipe_(std::move(pipe)), stop_(stop) {
   // Of this end alone; the reader's is another open file.
   (void)::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
 }
@@ -37,6 +37,7 @@ PipeSink::PipeSink(Fd pipe) : pipe_(std::move(pipe)) {
 Result<void> PipeSink::wait() const {
   for (int polls = 0; polls < kMostPolls; ++polls) {
     if (cancelled()) return Error{.code = Code::kCancelled, .what = "interrupted"};
+    if (stop_ != nullptr && *stop_) return Error{.code = Code::kCancelled, .what = "nobody takes the stream"};
     pollfd pipe{.fd = pipe_.get(), .events = POLLOUT, .revents = 0};
     if (::poll(&pipe, 1, kPollMilliseconds) > 0) return {};
   }

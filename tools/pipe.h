@@ -17,11 +17,13 @@ struct Pipe {
 /// As large as the system lets; closed in programs that are started.
 Pipe make_pipe();
 
-/// Writes into a pipe. A wait for its reader ends with a signal, or after minutes without a byte taken.
+/// Writes into a pipe. A wait for its reader ends with a signal, with `stop`, or after minutes without a byte taken.
 class PipeSink final : public ByteSink {
  public:
-  explicit PipeSink(Fd pipe);
+  explicit PipeSink(Fd pipe, const std::atomic<bool>* stop = nullptr);
   Result<void> write(std::span<const std::byte> bytes) override;
+  /// The reader sees the end.
+  void close() { pipe_ = Fd(); }
   /// Whether the pipe, and not what is written into it, is why writing failed.
   bool failed() const { return failed_; }
   std::uint64_t taken_bytes() const { return taken_; }
@@ -30,6 +32,7 @@ class PipeSink final : public ByteSink {
   Result<void> wait() const;
 
   Fd pipe_;
+  const std::atomic<bool>* stop_;
   bool failed_ = false;
   std::uint64_t taken_ = 0;
 };

@@ -41,7 +41,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Bytes base = out;
   const auto decoded = decode_block(record, *view, header, out, link ? Target::kParent : Target::kAnything, scratch, pending, link ? &*link : nullptr);
   if (link) {
-    DeltaBlock delta(record, *view);
+    BlockMemory memory(header.block_bytes());
+    DeltaBlock delta(record, *view, memory);
     for (std::uint32_t page = 0; page < view->pages(); ++page) {
       if (!BlockView::is_stored(view->kind(page))) continue;
       const auto stored = delta.stored(page, scratch, [&](std::span<const std::uint64_t> named, std::span<std::byte> to) {

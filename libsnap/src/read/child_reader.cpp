@@ -31,7 +31,7 @@ struct PageSpan {
 class ChildReader final : public ImageReader, public OpenedImage, public PageReader {
  public:
   ChildReader(std::unique_ptr<Image> image, Reader& parent, std::size_t cache_bytes)
-      : ImageReader(std::move(image)), link_(parent), cache_(cache_bytes, image_->header().block_bytes()) {
+      : ImageReader(std::move(image)), link_(parent), memory_(image_->header().block_bytes()), cache_(cache_bytes, image_->header().block_bytes()) {
     for (const CatalogRegion& region : image_->catalog().regions) link_.add_region(region.info, region.announced_size);
   }
 
@@ -225,7 +225,7 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
       auto lease = image_->scratches().take();
       Record record;
       SNAP_TRY_ASSIGN(view, image_->fetch(entry->record, region, block, *lease, record));
-      return std::make_shared<DeltaBlock>(record, view);
+      return std::make_shared<DeltaBlock>(record, view, memory_);
     });
   }
 
@@ -260,7 +260,7 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
       SNAP_TRY_ASSIGN(delta, cache_.get(key(each.region, each.block), [&]() -> Result<DeltaPtr> {
         Record record;
         SNAP_TRY_ASSIGN(view, image_->view(each.ref, each.region, each.block, each.bytes, record));
-        return std::make_shared<DeltaBlock>(record, view);
+        return std::make_shared<DeltaBlock>(record, view, memory_);
       }));
       fetched.push_back(std::move(delta));
     }
@@ -277,6 +277,7 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
   };
 
   ParentLink link_;
+  BlockMemory memory_;
   SharedCache<DeltaBlock> cache_;
 };
 

@@ -5,13 +5,14 @@
 
 namespace snap {
 
-DeltaBlock::DeltaBlock(const Record& record, const BlockView& view)
+DeltaBlock::DeltaBlock(const Record& record, const BlockView& view, BlockMemory& memory)
     : named_(named_pages(view)),
       record_offset_(record.offset),
       number_(record.number),
       codec_(view.codec()),
       over_parent_(view.over_parent()),
       stored_bytes_(view.payload_bytes()),
+      memory_(memory),
       payload_(view.payload().begin(), view.payload().end()) {
   places_.resize(view.pages());
   std::uint32_t stored = 0;
@@ -31,20 +32,20 @@ std::size_t DeltaBlock::memory_bytes() const {
 
 Result<const std::byte*> DeltaBlock::stored(std::uint32_t page, Scratch& scratch, const Dictionary& dictionary) {
   const std::lock_guard lock(mutex_);
-  if (!decoded_) {
+  if (decoded_ == nullptr) {
     Bytes base;
     if (over_parent_) {
       base.resize((named_.size() + places_.size()) * kPageBytes);
       SNAP_TRY(dictionary(named_, base));
     }
-    Bytes decoded(stored_bytes_);
-    if (!scratch.decompressor.decompress(codec_, payload_, decoded, base)) {
+    BlockBytes decoded = take_bytes(stored_bytes_, memory_);
+    if (!scratch.decompressor.decompress(codec_, payload_, {decoded.get(), stored_bytes_}, base)) {
       return corrupt(record_offset_, "a block does not decode to its pages", number_);
     }
-    payload_ = std::move(decoded);
-    decoded_ = true;
+    decoded_ = std::move(decoded);
+    payload_ = {};
   }
-  return payload_.data() + std::size_t{places_[page].index} * kPageBytes;
+  return decoded_.get() + std::size_t{places_[page].index} * kPageBytes;
 }
 
 }  // namespace snap

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "read/cached_block.h"
 #include "read/image.h"
 
 namespace snap {
@@ -15,8 +16,8 @@ namespace snap {
 /// All methods from any thread.
 class DeltaBlock {
  public:
-  /// Keeps what it needs of the checked record.
-  DeltaBlock(const Record& record, const BlockView& view);
+  /// Keeps what it needs of the checked record. `memory` is for what it decodes.
+  DeltaBlock(const Record& record, const BlockView& view, BlockMemory& memory);
 
   std::uint32_t pages() const { return static_cast<std::uint32_t>(places_.size()); }
   wire::PageKind kind(std::uint32_t page) const { return places_[page].kind; }
@@ -48,8 +49,9 @@ class DeltaBlock {
   std::size_t stored_bytes_;  // decoded
 
   std::mutex mutex_;
-  bool decoded_ = false;
-  Bytes payload_;  // as in the file, then decoded
+  BlockMemory& memory_;
+  Bytes payload_;  // as in the file, until it is decoded
+  BlockBytes decoded_;
 };
 
 }  // namespace snap

@@ -302,7 +302,8 @@ class SinkRestore {
   /// `encode` may be null: the bytes go out as they are.
   SinkRestore(Reader& reader, std::size_t region, std::span<const ChangedRange> ranges, const PieceEncoder& encode, ByteSink& sink,
               const RestoreOptions& options, bool seek_zeros)
-      : reader_(reader), region_(region), ranges_(ranges), encode_(encode), seek_zeros_(seek_zeros), sink_(sink), options_(options), slots_(std::max(1u, 2 * options.threads)) {}
+      : reader_(reader), pages_(dynamic_cast<PageReader*>(&reader)), region_(region), ranges_(ranges), encode_(encode), seek_zeros_(seek_zeros), sink_(sink),
+        options_(options), slots_(std::max(1u, 2 * options.threads)) {}
 
   Result<void> run() {
     if (options_.threads == 0) return run_inline();
@@ -362,6 +363,7 @@ class SinkRestore {
   Result<void> read(const Piece& piece, Bytes& bytes, Bytes& step) {
     try {
       bytes.clear();
+      bytes.reserve(kPiece + kPiece / 64);  // what most encoders need: it would grow by copying
       std::uint64_t left = piece.length;
       std::uint64_t skipped = piece.offset;
       for (std::size_t range = piece.range; left != 0; ++range) {
@@ -386,7 +388,7 @@ class SinkRestore {
     while (offset < end) {
       Extent extent{.offset = offset, .length = end - offset, .data = true};
       if (seek_zeros_) {
-        SNAP_TRY_ASSIGN(found, reader_.extent(region_, offset));
+        SNAP_TRY_ASSIGN(found, extent_until(offset, end));
         extent = found;
       }
       RegionPiece piece{.offset = offset, .length = std::min(extent.length, end - offset), .bytes = {}};
@@ -400,6 +402,11 @@ class SinkRestore {
       offset += piece.length;
     }
     return {};
+  }
+
+  /// An extent is not followed to its end where nobody asks for that.
+  Result<Extent> extent_until(std::uint64_t offset, std::uint64_t end) {
+    return pages_ != nullptr ? pages_->extent_until(region_, offset, end) : reader_.extent(region_, offset);
   }
 
   Result<void> put(const Piece& piece, const Bytes& bytes) {
@@ -461,6 +468,7 @@ class SinkRestore {
   }
 
   Reader& reader_;
+  PageReader* pages_;
   std::size_t region_;
   std::span<const ChangedRange> ranges_;
   const PieceEncoder& encode_;

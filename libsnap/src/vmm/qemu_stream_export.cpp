@@ -18,7 +18,6 @@ class PageRecords {
 
   Result<void> operator()(const RegionPiece& piece, Bytes& out) const {
     if (piece.length % kPageBytes != 0) return invalid("a RAM block that is no whole pages", piece.offset);
-    out.reserve(out.size() + piece.bytes.size() + piece.length / kPageBytes * kHeadBytes + block_.size() + 1);
     for (std::uint64_t at = 0; at < piece.length; at += kPageBytes) {
       const auto page = piece.bytes.subspan(piece.bytes.empty() ? 0 : static_cast<std::size_t>(at), piece.bytes.empty() ? 0 : kPageBytes);
       record(piece.offset + at, page, out);
@@ -27,8 +26,6 @@ class PageRecords {
   }
 
  private:
-  static constexpr std::size_t kHeadBytes = 9;
-
   /// `page` is empty where it is zero.
   void record(std::uint64_t offset, std::span<const std::byte> page, Bytes& out) const {
     const bool zero = page.empty() || is_zero(page);

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "pipe.h"
 #include "signals.h"
 #include "snap/reader.h"
 
@@ -197,6 +198,7 @@ Output::Output(const std::string& path, const Input& input) : name_(path) {
     seekable_ = true;
   }
   if (::isatty(fd_) == 1) fail_usage(fmt::format("{}: is a terminal; guest memory is not written to it", name_));
+  let_reader_go_first(fd_);
   sink_.emplace(fd_);
 }
 

@@ -41,3 +41,14 @@ for size in 0 1 4095 4097 65537 600001; do
   cat odd.vmsnap | vmsnap convert -q - copy.vmsnap
   expect 0 vmsnap compare odd.vmsnap copy.vmsnap
 done
+
+# Whoever reads a pipe goes first, else nobody does.
+nice_of() { cut -d' ' -f19 "/proc/$1/stat"; }
+mkfifo fifo
+"$VMSNAP" convert -q -O raw file.vmsnap - >fifo &
+writer=$!
+exec 3<fifo
+head -c 4096 <&3 >/dev/null
+[[ $(nice_of $writer) -eq $(($(nice_of $$) + 5)) ]] || fail "priority $(nice_of $writer) beside $(nice_of $$)"
+exec 3<&-
+wait $writer || true

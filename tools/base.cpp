@@ -35,7 +35,7 @@ int list_bases(const BaseArgs& args) {
   if (args.output == "json") {
     Json json = Json::array();
     for (const auto& kept : all) json.push_back(json_of(kept));
-    print(json.dump(2) + "\n");
+    print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return kExitOk;
   }
   for (const auto& kept : all) {
@@ -95,7 +95,7 @@ int load_bases(const BaseArgs& args) {
     BaseStore::Memory memory;
     {
       const Progress progress(want_progress(args.progress, args.quiet), tally);
-      memory = store.open(opened.reader(), region, args.threads, tally);
+      memory = store.open(opened.reader(), region, input.name(), args.threads, tally);
     }
     const auto arguments = Clone::ram_arguments(ram, memory.path);
     if (args.output == "json") {
@@ -104,7 +104,7 @@ int load_bases(const BaseArgs& args) {
       print(fmt::format("{}\n", fmt::join(arguments, " ")));
     }
   }
-  if (args.output == "json") print(json.dump(2) + "\n");
+  if (args.output == "json") print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   return kExitOk;
 }
 

@@ -19,7 +19,7 @@ constexpr int kAboveAll = 16;  // clear of the numbers that the keeper uses
 
 /// Between fork and exec: nothing but system calls.
 [[noreturn]] void become_keeper(int memory_fd, int confirm_fd, int ready_fd) {
-  ::signal(SIGINT, SIG_DFL);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);  // a caller may ignore them
   const int memory = ::fcntl(memory_fd, F_DUPFD_CLOEXEC, kAboveAll);
   const int confirm = ::fcntl(confirm_fd, F_DUPFD_CLOEXEC, kAboveAll);
   const int ready = ::fcntl(ready_fd, F_DUPFD_CLOEXEC, kAboveAll);
@@ -27,6 +27,7 @@ constexpr int kAboveAll = 16;  // clear of the numbers that the keeper uses
   bool done = ::chdir("/") == 0 && nothing >= 0;
   for (int fd = 0; fd < kKeptFd; ++fd) done = done && ::dup2(nothing, fd) == fd;
   done = done && ::dup2(memory, kKeptFd) == kKeptFd && ::dup2(confirm, kConfirmFd) == kConfirmFd;
+  (void)::close_range(kConfirmFd + 1, ~0U, CLOSE_RANGE_CLOEXEC);  // others' locks and pipes are not to be kept for as long
   if (done) ::execl("/proc/self/exe", "vmsnap", "base-keeper", nullptr);
   const int why = errno;
   (void)!::write(ready, &why, sizeof why);

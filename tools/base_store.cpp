@@ -42,16 +42,22 @@ std::string default_directory() {
   return ::geteuid() == 0 ? "/run/vmsnap" : fmt::format("/tmp/vmsnap-{}", ::geteuid());
 }
 
-/// A lock for as long as it lives. A wait ends with a signal.
+/// A wait ends with a signal.
+void lock(const Fd& file, int how, const std::string& path) {
+  constexpr useconds_t kPollMicroseconds = 2000;
+  while (::flock(file.get(), how | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) fail_errno(path, "cannot lock");
+    if (cancelled()) tool::fail(path, Error{.code = Code::kCancelled});
+    ::usleep(kPollMicroseconds);
+  }
+}
+
+/// A lock for as long as it lives.
 class Locked {
  public:
   explicit Locked(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) {
     if (file_.get() < 0) fail_errno(path_, "cannot open");
-    while (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK && errno != EINTR) fail_errno(path_, "cannot lock");
-      if (cancelled()) tool::fail(path_, Error{.code = Code::kCancelled});
-      ::usleep(kPollMicroseconds);
-    }
+    lock(file_, LOCK_EX, path_);
   }
 
   Registration read() const {
@@ -76,7 +82,6 @@ class Locked {
   }
 
  private:
-  static constexpr useconds_t kPollMicroseconds = 2000;
   std::string path_;
   Fd file_;
 };
@@ -86,6 +91,15 @@ std::string kept_path(int keeper) { return fmt::format("/proc/{}/fd/{}", keeper,
 /// What /proc calls a base's memory file.
 std::string memory_name(const std::string& registration) { return "vmsnap-base-" + registration; }
 
+/// Somebody else's process may have the number of a keeper that ended, and give its memory any name.
+bool is_ours(int memory, std::uint64_t bytes) {
+  constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  struct stat status {};
+  const int seals = ::fcntl(memory, F_GET_SEALS);
+  return ::fstat(memory, &status) == 0 && status.st_uid == ::geteuid() && static_cast<std::uint64_t>(status.st_size) == bytes && seals >= 0 &&
+         (seals & kSeals) == kSeals;
+}
+
 /// The memory file behind a registration, opened anew; none where its keeper ended, or the number is another process's by now.
 Fd open_kept(const std::string& name, const Registration& registration) {
   if (registration.keeper <= 0) return Fd();
@@ -93,11 +107,13 @@ Fd open_kept(const std::string& name, const Registration& registration) {
   std::array<char, PATH_MAX> link;
   const ssize_t length = ::readlink(path.c_str(), link.data(), link.size());
   if (length < 0 || std::string_view(link.data(), static_cast<std::size_t>(length)) != "/memfd:" + memory_name(name) + " (deleted)") return Fd();
-  return Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  Fd memory(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (memory.get() >= 0 && !is_ours(memory.get(), registration.bytes)) return Fd();
+  return memory;
 }
 
 void share(const Fd& memory, const std::string& path) {
-  if (::flock(memory.get(), LOCK_SH) != 0) fail_errno(path, "cannot lock");
+  lock(memory, LOCK_SH, path);
 }
 
 }  // namespace
@@ -114,7 +130,7 @@ BaseStore::BaseStore(const std::string& directory) : directory_(directory.empty(
 
 std::string BaseStore::path_of(const std::string& name) const { return directory_ + "/" + name; }
 
-BaseStore::Memory BaseStore::open(Reader& reader, std::size_t region, unsigned threads, Tally& tally) {
+BaseStore::Memory BaseStore::open(Reader& reader, std::size_t region, const std::string& file, unsigned threads, Tally& tally) {
   const RegionInfo& info = reader.regions()[region];
   const std::string name = fmt::format("{}.{}", to_hex(reader.digest()), region);
   Locked locked(path_of(name));
@@ -125,7 +141,7 @@ BaseStore::Memory BaseStore::open(Reader& reader, std::size_t region, unsigned t
     tally.done = 0;
     tally.total = info.size;
     const RestoreOptions how{.threads = threads, .progress = &tally.done, .cancel = &cancel_flag()};
-    const auto held = must(hold_region(reader, region, memory_name(name).c_str(), how), "the base");
+    const auto held = must(hold_region(reader, region, memory_name(name).c_str(), how), file);
     Keeper keeper(held->memory_fd(region));
     registration = {keeper.process(), info.size, info.name};
     locked.write(registration);

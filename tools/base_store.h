@@ -26,7 +26,7 @@ class BaseStore {
     bool made = false;
   };
   /// The memory of a region of `reader`: as it is kept, or decoded now. Of many at once one decodes, and the others wait.
-  Memory open(Reader& reader, std::size_t region, unsigned threads, Tally& tally);
+  Memory open(Reader& reader, std::size_t region, const std::string& file, unsigned threads, Tally& tally);
 
   struct Kept {
     std::string name;    ///< of its registration

@@ -48,7 +48,7 @@ Reader& Chain::open(const ParentRef& parent, unsigned child_depth, const std::st
   auto reader = Reader::open(links_[place].file->source(), {.cache_bytes = cache_share(child_depth), .parent = grandparent});
   if (!reader) links_[place].file->fail(reader.error());
   links_[place].reader = std::move(*reader);
-  return stand_in_ ? stand_in_(*links_[place].reader, static_cast<unsigned>(place)) : *links_[place].reader;
+  return stand_in_ ? stand_in_(*links_[place].reader, static_cast<unsigned>(place), name) : *links_[place].reader;
 }
 
 // Where there are several, the one with the right content is taken; the wrong ones are told of where none has it.

@@ -20,8 +20,8 @@ using ParentPlaces = std::vector<std::string>;
 constexpr unsigned kMostParents = 64;  // SPEC 15
 
 /// What its children are opened over in a parent's place, which has the same content; the parent itself where nothing is to take it.
-/// Called for each parent of a chain, the furthest first. `distance`: 0 for the snapshot's own parent.
-using StandIn = std::function<Reader&(Reader& parent, unsigned distance)>;
+/// Called for each parent of a chain, the furthest first. `distance`: 0 for the snapshot's own parent; `name`: of its file.
+using StandIn = std::function<Reader&(Reader& parent, unsigned distance, const std::string& name)>;
 
 /// One snapshot's open parents. All methods end the command where they fail.
 class Chain {

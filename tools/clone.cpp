@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
+#include <fstream>
 
 #include "signals.h"
 #include "snap/import.h"
@@ -21,7 +24,50 @@ bool is_object_name(std::string_view name) {
   });
 }
 
+/// Whether a process has the whole of a file mapped, and for itself. (What it calls the file says nothing: names are its own.)
+bool maps_privately(int process, int fd, std::uint64_t bytes) {
+  struct stat status {};
+  if (process <= 0 || ::fstat(fd, &status) != 0) return false;
+  std::ifstream maps(fmt::format("/proc/{}/maps", process));
+  std::uint64_t covered = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long long begin = 0, end = 0, offset = 0, inode = 0;
+    unsigned major = 0, minor = 0;
+    char access[5] = {};
+    if (std::sscanf(line.c_str(), "%llx-%llx %4s %llx %x:%x %llu", &begin, &end, access, &offset, &major, &minor, &inode) != 7) continue;
+    if (inode != status.st_ino || makedev(major, minor) != status.st_dev) continue;
+    if (access[3] != 'p' || offset != covered) return false;
+    covered += end - begin;
+  }
+  return covered == bytes;
+}
+
+/// The value of KEY in an option's KEY=VALUE,...
+std::string_view value_of(std::string_view option, std::string_view key) {
+  while (!option.empty()) {
+    const std::string_view part = option.substr(0, option.find(','));
+    if (part.size() > key.size() && part.starts_with(key) && part[key.size()] == '=') return part.substr(key.size() + 1);
+    option.remove_prefix(std::min(option.size(), part.size() + 1));
+  }
+  return {};
+}
+
 }  // namespace
+
+std::vector<std::string> without_memory_of(std::span<const std::string> command, std::string_view ram) {
+  std::vector<std::string> kept;
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    const std::string_view option = std::string_view(command[i]).substr(command[i].starts_with("--") ? 1 : 0);
+    const std::string_view value = i + 1 < command.size() ? std::string_view(command[i + 1]) : std::string_view();
+    const bool own = option == "-object" && value.starts_with("memory-backend-") && value_of(value, "id") == ram;
+    if (own || option == "-mem-path") {
+      ++i;
+    } else if (option != "-mem-prealloc") {
+      kept.push_back(command[i]);
+    }
+  }
+  return kept;
+}
 
 std::size_t base_region(const Reader& reader, const std::string& name) {
   const auto region = main_memory(reader);
@@ -39,9 +85,11 @@ Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned 
       if (!wanted_) fail_usage(fmt::format("--base {}: is no snapshot and no directory", printable(args.base)));
     }
   }
-  opened_ = std::make_unique<OpenSnapshot>(input, places, [this](Reader& parent, unsigned distance) -> Reader& { return stand_in(parent, distance); });
+  opened_ = std::make_unique<OpenSnapshot>(input, places, [this](Reader& parent, unsigned distance, const std::string& name) -> Reader& {
+    return stand_in(parent, distance, name);
+  });
   const bool is_own = wanted_ ? *wanted_ == reader().digest() : reader().parent() == nullptr;
-  if (base_ == nullptr && is_own) take_base(reader());
+  if (base_ == nullptr && is_own) take_base(reader(), input.name());
   if (base_ == nullptr) {
     throw Failure{kExitParent, fmt::format("{}: has the digest {} and is no difference against {}, which has the digest {}", input.name(),
                                            to_hex(reader().digest()), printable(args.base), to_hex(*wanted_))};
@@ -57,17 +105,17 @@ Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned 
   }
 }
 
-Reader& Clone::stand_in(Reader& parent, unsigned distance) {
+Reader& Clone::stand_in(Reader& parent, unsigned distance, const std::string& name) {
   if (wanted_ ? parent.digest() != *wanted_ : distance != 0) return parent;
-  take_base(parent);
-  held_ = must(hold_with(parent, base_region_, memory_.fd.get()), "the base's memory");
+  take_base(parent, name);
+  held_ = must(hold_with(parent, base_region_, memory_.fd.get()), name);
   base_ = held_.get();
   return *held_;
 }
 
-void Clone::take_base(Reader& base) {
-  base_region_ = base_region(base, "the base");
-  memory_ = store_.open(base, base_region_, threads_, tally_);
+void Clone::take_base(Reader& base, const std::string& name) {
+  base_region_ = base_region(base, name);
+  memory_ = store_.open(base, base_region_, name, threads_, tally_);
   base_ = &base;
 }
 
@@ -87,18 +135,13 @@ RestorePlan Clone::plan(Tally& tally) {
   const CloneOptions clone{.region = region_, .base = base_};
   return {.write_stream = [this, how, clone](ByteSink& sink) { return export_qemu(reader(), sink, how, clone); },
           .fail = [this](const Error& error) { opened_->fail(error); },
+          .mapped_ram = ram().name,
           .arguments = ram_arguments(ram(), fmt::format("/proc/self/fd/{}", memory_.fd.get())),
           .inherited = {memory_.fd.get()}};
 }
 
 void Clone::check(Qmp& qmp) {
-  const std::string object = "/objects/" + ram().name;
-  const auto property = [&](const char* name) { return qmp.run("qom-get", {{"path", object}, {"property", name}}); };
-  const auto path = property("mem-path");
-  struct stat theirs {}, ours {};
-  const bool same = path.is_string() && ::stat(path.get<std::string>().c_str(), &theirs) == 0 && ::fstat(memory_.fd.get(), &ours) == 0 &&
-                    theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
-  if (same && property("share") == false) return;
+  if (maps_privately(qmp.peer(), memory_.fd.get(), ram().size)) return;
   throw Failure{kExitIo, fmt::format("{}: this QEMU does not have the base's memory; start it with {}", qmp.name(),
                                      fmt::join(ram_arguments(ram(), memory_.path), " "))};
 }

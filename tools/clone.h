@@ -33,8 +33,8 @@ class Clone {
   static std::vector<std::string> ram_arguments(const RegionInfo& ram, const std::string& path);
 
  private:
-  Reader& stand_in(Reader& parent, unsigned distance);
-  void take_base(Reader& base);
+  Reader& stand_in(Reader& parent, unsigned distance, const std::string& name);
+  void take_base(Reader& base, const std::string& name);
   const RegionInfo& ram() { return reader().regions()[region_]; }
 
   unsigned threads_;
@@ -48,6 +48,9 @@ class Clone {
   std::unique_ptr<OpenSnapshot> opened_;
   std::size_t region_ = 0;
 };
+
+/// QEMU's command line without what makes its RAM, the object `ram`: a clone has that from elsewhere.
+std::vector<std::string> without_memory_of(std::span<const std::string> command, std::string_view ram);
 
 /// The main memory of a base.
 std::size_t base_region(const Reader& reader, const std::string& name);

@@ -2,8 +2,10 @@
 #include "convert.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +30,24 @@ Format format_option(const char* option, const std::string& name) {
   fail_usage(fmt::format("{} {}: no such format; there are vmsnap, raw, qcow2, vmstate, qemu, mapped-ram, libvirt, xen, elf", option, name));
 }
 
+bool same_file(const std::string& one, const std::string& other) {
+  struct stat a {}, b {};
+  if (::stat(one.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0) return a.st_dev == b.st_dev && a.st_ino == b.st_ino && S_ISREG(a.st_mode);
+  const auto place = [](const std::string& path) { return std::filesystem::weakly_canonical(std::filesystem::absolute(path)); };
+  return place(one) == place(other);
+}
+
+/// A state goes into a file of its own.
+void refuse_same_files(const ConvertArgs& args) {
+  std::vector<std::string> others = {args.source, args.destination};
+  for (const StateFile& state : parse_states(args.states)) {
+    for (const std::string& other : others) {
+      if (same_file(state.path, other)) fail_usage(fmt::format("--state {}={}: that file is {} as well", state.name, state.path, other));
+    }
+    others.push_back(state.path);
+  }
+}
+
 /// Options that say something about a format other than those at hand are a mistake, not to be passed over.
 void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   const Format from = input.format();
@@ -46,7 +66,11 @@ void refuse_misplaced(const ConvertArgs& args, const Input& input, Format to) {
   if (args.all && !args.snapshot.empty()) fail_usage("--all and -l exclude each other");
   if (to == Format::kQcow2) fail_usage("-O qcow2: vmsnap reads qcow2 images but does not write them");
   if (!args.domain_xml.empty() && to != Format::kLibvirt) fail_usage("--xml goes with -O libvirt");
-  if (!args.machine.empty() && to != Format::kVmsnap && to != Format::kElf) fail_usage("--machine goes with -O vmsnap and -O elf");
+  const bool is_stream = from == Format::kQemu || from == Format::kMappedRam || from == Format::kLibvirt;
+  if (!args.machine.empty() && to != Format::kElf && (to != Format::kVmsnap || !is_stream)) {
+    fail_usage("--machine goes with -O elf, and with QEMU's streams and -O vmsnap" + is);
+  }
+  if (to == Format::kRaw) refuse_same_files(args);
 }
 
 Outcome to_vmsnap(Input& input, Output& output, const ConvertArgs& args, const IngestOptions& options, Tally& tally) {
@@ -83,6 +107,7 @@ Outcome to_raw(Input& input, Output& output, const ConvertArgs& args, const Inge
   }
   const auto bytes = emit_raw(snapshot.reader(), regions, output, args.threads, tally);
   if (!bytes) fail_export(bytes.error(), snapshot, input, output);
+  output.commit();
   for (Output& each : state_files) each.commit();
   return {.in = input.size(), .out = *bytes};
 }

@@ -2,6 +2,9 @@
 #include "guard.h"
 
 #include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -71,7 +74,33 @@ Result<std::span<const std::byte>> GuardedStream::peek(std::size_t bytes) {
   return std::span<const std::byte>(peeked_);
 }
 
+GuardedSink::GuardedSink(int fd) : fd_(fd), inner_(stream_sink(fd)) {
+  struct stat status {};
+  is_pipe_ = ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+// Whoever reads may have stopped. O_NONBLOCK is no way out: others have the same open pipe.
+Result<void> GuardedSink::write_pipe(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (cancelled()) return kStop;
+    const iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = std::min<std::size_t>(bytes.size(), 1u << 30)};
+    ssize_t put = ::pwritev2(fd_, &piece, 1, -1, RWF_NOWAIT);
+    if (put < 0 && errno == EOPNOTSUPP) put = ::write(fd_, piece.iov_base, piece.iov_len);  // a kernel before 6.5
+    if (put < 0 && errno == EAGAIN) {
+      pollfd wait{.fd = fd_, .events = POLLOUT, .revents = 0};
+      (void)::poll(&wait, 1, kPollMilliseconds);
+    } else if (put < 0 && errno != EINTR) {
+      return Error{.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(errno), .file_offset = taken_, .what = "cannot write"};
+    }
+    if (put <= 0) continue;
+    taken_ += static_cast<std::uint64_t>(put);
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
 Result<void> GuardedSink::write(std::span<const std::byte> bytes) {
+  if (is_pipe_) return write_pipe(bytes);
   if (cancelled()) return kStop;
   Result<void> done = inner_->write(bytes);
   if (done) taken_ += bytes.size();

@@ -60,13 +60,18 @@ class GuardedStream final : public ByteSource {
   bool failed_ = false;
 };
 
+/// A wait for the reader of a pipe ends with a signal.
 class GuardedSink final : public ByteSink {
  public:
-  explicit GuardedSink(int fd) : inner_(stream_sink(fd)) {}
+  explicit GuardedSink(int fd);
   Result<void> write(std::span<const std::byte> bytes) override;
   std::uint64_t taken_bytes() const { return taken_; }
 
  private:
+  Result<void> write_pipe(std::span<const std::byte> bytes);
+
+  int fd_;
+  bool is_pipe_;
   std::unique_ptr<ByteSink> inner_;
   std::atomic<std::uint64_t> taken_{0};
 };

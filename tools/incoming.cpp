@@ -42,7 +42,7 @@ void wait_loaded(Qmp& qmp) {
 std::uint64_t send_stream(Qmp& qmp, const RestorePlan& plan, Ahead& stream) {
   const std::string name = fmt::format("vmsnap-{}", ::getpid());
   qmp.give(stream.reading_end().get(), name);
-  qmp.run("migrate-incoming", {{"uri", "fd:" + name}});
+  qmp.run_with(name, "migrate-incoming", {{"uri", "fd:" + name}});
   stream.reading_end() = Fd();  // with QEMU's own gone as well, writing ends
   const Ahead::End end = stream.wait();
   if (!end.made && !end.not_taken) plan.fail(end.made.error());

@@ -15,11 +15,13 @@ namespace snap::tool {
 
 /// What QEMU is to be given, and what its command line must have for it.
 struct RestorePlan {
+  std::string name{};  ///< of the snapshot, for messages
   std::function<Result<void>(ByteSink&)> write_stream;
   /// Ends the command with an error of write_stream that is not the sink's.
   std::function<void(const Error&)> fail;
   bool run = false;  ///< let the guest run
   // Where this command starts QEMU:
+  std::string mapped_ram{};              ///< the RAM that the arguments make, and nothing of the user's own
   std::vector<std::string> arguments{};  ///< behind the user's own
   std::vector<int> inherited{};          ///< descriptors that they name; they stay open in QEMU under the same numbers
 };

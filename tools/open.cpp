@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "pipe.h"
 #include "signals.h"
@@ -40,6 +41,11 @@ bool is_fifo_or_device_name(const std::string& path) { return path.starts_with("
 bool is_stdout(const struct stat& status) {
   struct stat out {};
   return ::fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == status.st_dev && out.st_ino == status.st_ino;
+}
+
+bool is_regular(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 }  // namespace
@@ -130,6 +136,8 @@ void Input::detect() {
     return std::span(first).first(must(source_->read_at(0, first), name_));
   };
   const auto bytes = look(kLookBytes);
+  // Whoever writes into a pipe may have failed at once.
+  if (stream_ && bytes.empty()) throw Failure{kExitIncomplete, fmt::format("{}: is empty; -f raw makes a snapshot of it all the same", name_)};
   const std::size_t needed = detect_bytes(bytes);
   format_ = detect_format(needed > kLookBytes ? look(needed) : bytes);
 }
@@ -242,11 +250,12 @@ void Output::pass_draft_on() {
 }
 
 void Output::commit() {
+  if (std::exchange(committed_, true)) return;
   if (cancelled()) fail(name_, Error{.code = Code::kCancelled});
   if (draft_) pass_draft_on();
   if (file_) {
     must(file_->commit(), name_);
-  } else if (seekable_ && ::fsync(fd_) != 0) {
+  } else if ((seekable_ || is_regular(fd_)) && ::fsync(fd_) != 0) {
     fail_errno(name_, "cannot sync");
   } else if (fd_ == STDOUT_FILENO && ::close(fd_) != 0) {
     fail_errno(name_, "cannot close");

@@ -122,7 +122,7 @@ class Output final : public Destination {
   GuardedSink& sink() override { return draft_ ? draft_->sink() : sink_.value(); }
   void may_start_again() override;
   std::unique_ptr<RandomSource> start_again() override;
-  /// Nothing of an atomic output is seen before this.
+  /// Nothing of an atomic output is seen before this. A second call does nothing.
   void commit();
 
  private:
@@ -137,6 +137,7 @@ class Output final : public Destination {
   Fd opened_;
   int fd_ = -1;
   bool seekable_ = false;
+  bool committed_ = false;
   std::optional<GuardedSink> sink_;
 };
 

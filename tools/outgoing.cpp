@@ -75,7 +75,7 @@ void Outgoing::start(Fd write_end) {
   qmp_.give(write_end.get(), name);
   write_end = Fd();
   migrating_ = true;
-  qmp_.run("migrate", {{"uri", "fd:" + name}});
+  qmp_.run_with(name, "migrate", {{"uri", "fd:" + name}});
 }
 
 void Outgoing::fit_settings() {
@@ -131,6 +131,7 @@ void Outgoing::wait_completed() {
 void Outgoing::finish(Afterwards afterwards) {
   // The snapshot is whole. What fails from here on is told, and does not start the guest.
   cares_ = false;
+  qmp_.put_back();  // whoever interrupts now gets the whole of it all the same
   if (afterwards == Afterwards::kEnded) {
     qmp_.run("quit");
     return;
@@ -170,6 +171,7 @@ void Outgoing::attempt(const char* what, Step step) {
 Outgoing::~Outgoing() {
   if (!cares_) return;
   qmp_.put_back();
+  if (qmp_.broken() && resume_) say(fmt::format("{}: the guest may stand still: 'cont' lets it go on", qmp_.name()));
   if (migrating_) attempt("end the migration", [this] { end_migration(); });
   attempt("put QEMU's migration settings back", [this] { settings_back(); });
   if (resume_) attempt("let the guest run again", [this] { resume(); });

@@ -136,7 +136,8 @@ std::string Process::end() {
 
 Process::~Process() {
   if (pid_ > 0) {
-    ::kill(pid_, SIGKILL);
+    ::kill(pid_, SIGTERM);  // the guest may run already, and write to its disks
+    if (!ended_within(kEndingMilliseconds)) ::kill(pid_, SIGKILL);
     reap();
   }
   stop_ = true;

@@ -58,6 +58,26 @@ Qmp::Json Qmp::run(std::string_view command, Json arguments) { return ask(comman
 
 void Qmp::give(int fd, const std::string& name) { ask("getfd", {{"fdname", name}}, fd); }
 
+void Qmp::run_with(const std::string& fd_name, std::string_view command, Json arguments) {
+  try {
+    run(command, std::move(arguments));
+  } catch (const Failure&) {
+    put_back();
+    try {
+      if (!broken_) run("closefd", {{"fdname", fd_name}});
+    } catch (const Failure&) {
+      // It took the descriptor and failed afterwards.
+    }
+    throw;
+  }
+}
+
+int Qmp::peer() const {
+  ucred peer{};
+  socklen_t bytes = sizeof peer;
+  return ::getsockopt(link_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 ? peer.pid : -1;
+}
+
 void Qmp::put_back() { putting_back_ = true; }
 
 Qmp::Json Qmp::ask(std::string_view command, Json arguments, int fd) {

@@ -27,7 +27,11 @@ class Qmp {
   Json run(std::string_view command, Json arguments = Json::object());
   /// Gives QEMU a copy of a descriptor, which then is "fd:NAME" to it, on this connection only.
   void give(int fd, const std::string& name);
+  /// run() of what takes over the descriptor given as `fd_name`; where it does not, QEMU closes that.
+  void run_with(const std::string& fd_name, std::string_view command, Json arguments);
   const std::string& name() const { return name_; }
+  /// The process at the other end of the socket, where the system tells.
+  int peer() const;
   /// Whether QEMU closed the connection or it cannot be used any more.
   bool broken() const { return broken_; }
   /// From here on a signal ends no wait: what was begun is put back. Waits are short then.

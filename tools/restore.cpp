@@ -56,6 +56,7 @@ class Guest {
 
   RestorePlan plan() {
     RestorePlan plan = clone_ ? clone_->plan(tally_) : whole();
+    plan.name = args_.source;
     plan.run = args_.running || (!args_.paused && was_running(clone_ ? clone_->reader() : snapshot_->reader()));
     return plan;
   }
@@ -87,6 +88,7 @@ class Started {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) fail_errno(program_, "cannot make its monitor");
     ours_ = Fd(ends[0]);
     const Fd theirs(ends[1]);
+    if (!plan.mapped_ram.empty()) command = without_memory_of(command, plan.mapped_ram);
     command.insert(command.end(), {"-incoming", "defer", "-chardev", fmt::format("socket,id=vmsnap-monitor,fd={}", theirs.get()), "-mon",
                                    "chardev=vmsnap-monitor,mode=control"});
     command.insert(command.end(), plan.arguments.begin(), plan.arguments.end());
@@ -103,7 +105,7 @@ class Started {
       if (failure.status != kExitIo || cancelled()) throw;
       const std::string words = process_->end();
       if (words.empty()) throw;
-      throw Failure{kExitIo, fmt::format("{}; it ended with {}", failure.message, words)};
+      throw Failure{kExitIo, fmt::format("{}; it ended with {}; 'vmsnap info {}' tells what the guest needs of it", failure.message, words, printable(plan.name))};
     }
   }
   int wait() { return process_->wait(); }

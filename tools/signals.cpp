@@ -27,7 +27,10 @@ void on_stop(int signal) {
     return;
   }
   int none = 0;
-  if (!stop_signal.compare_exchange_strong(none, signal)) ::_exit(128 + none);
+  if (!stop_signal.compare_exchange_strong(none, signal)) {
+    if (grace_seconds > kGraceSeconds) return;  // a guest is to go on before we end
+    ::_exit(128 + none);
+  }
   stop_flag = true;
   ::alarm(grace_seconds);
 }

@@ -13,7 +13,7 @@ const std::atomic<bool>& cancel_flag();
 bool cancelled();
 /// The signal that set the flag; 0: none.
 int caught_signal();
-/// How long the end may take after a signal, where something else than files has to be put back.
+/// How long the end may take after a signal, where something else than files has to be put back. A second signal changes nothing then.
 void allow_seconds_to_end(unsigned seconds);
 /// From here on the three signals go to another process instead, which ends when it sees fit. 0: nowhere.
 void pass_signals_to(int process);

@@ -52,3 +52,8 @@ head -c 4096 <&3 >/dev/null
 [[ $(nice_of $writer) -eq $(($(nice_of $$) + 5)) ]] || fail "priority $(nice_of $writer) beside $(nice_of $$)"
 exec 3<&-
 wait $writer || true
+
+# Who was to write failed at once.
+expect 5 vmsnap convert -q - nothing.vmsnap < <(true)
+says 'is empty'
+absent nothing.vmsnap

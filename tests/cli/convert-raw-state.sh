@@ -49,3 +49,13 @@ says '--state goes with'
 expect 3 vmsnap convert -q -f raw --state a=missing ram y.vmsnap
 says 'missing: cannot open'
 absent y.vmsnap
+
+# No file is written, or read, as two things.
+cp x.vmsnap kept.vmsnap
+rm -f s2
+for file in x.vmsnap ./back s2; do
+  expect 2 vmsnap convert -q -O raw --state config.json=s2 --state vmstate=$file x.vmsnap back
+  says 'that file is'
+done
+same x.vmsnap kept.vmsnap
+absent s2

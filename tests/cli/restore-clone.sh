@@ -48,10 +48,10 @@ def wait_until(what, true):
     raise AssertionError("not in time: " + what)
 
 class Clone(Console):
-    def __init__(self, name, file, *options):
+    def __init__(self, name, file, *options, of_qemu=()):
         self.socket = os.path.abspath(name + ".qmp")
         line = command(extra=[*BALLOON, "-qmp", f"unix:{self.socket},server=on,wait=off"])
-        words = [VMSNAP, "restore", "--clone", "-q", *options, "--exec", file, "--", *line]
+        words = [VMSNAP, "restore", "--clone", "-q", *options, "--exec", file, "--", *line, *of_qemu]
         self.errors = name + ".err"
         super().__init__(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.errors, "wb"),
                                           preexec_fn=die_with_parent))
@@ -92,6 +92,9 @@ anonymous = int(re.search(r"Anonymous: *(\d+)", open(f"/proc/{one.qemu()}/smaps_
 assert anonymous < 80 << 10, f"{anonymous} KiB of its own"
 refused(3, "is in use", "base", "drop", base["digest"])
 
+# Nothing that its maker had open is held open by the keeper.
+assert sorted(os.listdir(f"/proc/{base['keeper']}/fd")) == list("0123"), os.listdir(f"/proc/{base['keeper']}/fd")
+
 # A balloon takes memory from one of them: QEMU punches holes into the file that the RAM is mapped from.
 monitor = Qmp(one.socket)
 monitor("balloon", value=112 << 20)
@@ -104,7 +107,9 @@ two.whole_tick()
 three = Clone("three", "grandchild.vmsnap", "--base", "base.vmsnap")
 tick = three.whole_tick()
 assert tick.n in (last.n, last.n + 1), (tick, last)
-four = Clone("four", "base.vmsnap")
+# (Its command line, as libvirt's, makes the RAM itself.)
+own = ["-object", f"memory-backend-ram,id=pc.ram,size={128 << 20}", "-machine", "memory-backend=pc.ram"]
+four = Clone("four", "base.vmsnap", of_qemu=own)
 assert four.whole_tick().n <= first.n
 assert [each["keeper"] for each in kept()] == [base["keeper"]]
 
@@ -115,7 +120,7 @@ with Guest("five", incoming="defer", extra=[*BALLOON, *options]) as five:
     tick = five.wait_tick()
     assert tick.ok == tick.of, tick
 with Guest("six", incoming="defer", extra=BALLOON) as six:
-    refused(3, "QEMU", "restore", "--clone", "child.vmsnap", "--qmp", six.socket, "-q")
+    refused(3, "this QEMU does not have the base's memory", "restore", "--clone", "child.vmsnap", "--qmp", six.socket, "-q")
 
 # Without its keeper the running ones go on, and the next makes the base anew.
 os.kill(base["keeper"], signal.SIGKILL)

@@ -6,7 +6,7 @@ requires_guest
 requires prlimit
 
 python3 - <<'PYTHON'
-import os, signal, socket, subprocess
+import os, select, signal, socket, subprocess, time
 from guest import Guest, die_with_parent
 
 VMSNAP = os.environ["VMSNAP"]
@@ -83,6 +83,26 @@ with Guest("a", extra=["-blockdev", "null-co,node-name=disk", "-device", "virtio
     expect(128 + signal.SIGPIPE, process=process)
     runs_as_before(a, before)
 
+    # One that stays and reads nothing, and two signals.
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    process = start(*save, a.socket, "pipe")
+    while len(select.select([reader], [], [], 0.1)[0]) == 0: assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    expect(128 + signal.SIGINT, process=process)
+    os.close(reader)
+    runs_as_before(a, before)
+
+    # A signal when the snapshot has its name: the guest goes on all the same.
+    for _ in range(5):
+        process = start(*save, a.socket, "out.vmsnap")
+        while not os.path.exists("out.vmsnap"): assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=90)
+        os.unlink("out.vmsnap")
+        runs_as_before(a, before)
+
     # Two at once: the monitor serves one.
     one = socket.socket(socket.AF_UNIX)
     one.connect(a.socket)
@@ -101,8 +121,11 @@ with Guest("a", extra=["-blockdev", "null-co,node-name=disk", "-device", "virtio
 with Guest("b", fresh=True, extra=["-blockdev", "null-co,node-name=disk", "-device", "nvme,drive=disk,serial=1"]) as b:
     b.wait_tick()
     before = settings(b)
+    pipes = lambda: [name for name in os.listdir(f"/proc/{b.process.pid}/fd") if "pipe:" in os.readlink(f"/proc/{b.process.pid}/fd/{name}")]
+    had = len(pipes())
     expect(3, "b.qmp: migrate: QEMU says: State blocked by non-migratable device", process=start(*save, b.socket, "out.vmsnap"))
     runs_as_before(b, before)
+    assert len(pipes()) == had, "a descriptor stayed in QEMU"
 with Guest("c", incoming="defer") as c:
     expect(3, "QEMU waits for a guest itself", process=start(*save, c.socket, "out.vmsnap"))
 PYTHON

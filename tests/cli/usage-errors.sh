@@ -38,6 +38,8 @@ convert -o , ram result
 convert -O raw -o codec=lz4 x.vmsnap result
 convert -O vmsnap --region all x.vmsnap result
 convert -l 1 ram result
+convert --machine q35 ram result
+convert --machine q35 x.vmsnap result
 convert --lossless ram result
 convert --name a x.vmsnap result
 info

@@ -52,6 +52,7 @@ import initramfs
 HERE = os.path.dirname(os.path.abspath(__file__))
 QEMU = "qemu-system-x86_64"
 PATIENCE = 100.0  # seconds, for what takes two on an idle machine
+SLOW_ORDER = 15  # of seconds, until an order counts as lost
 PR_SET_PDEATHSIG = 1
 
 TICK = re.compile(r"^TICK (\d+) ok=(\d+) of=(\d+)$")
@@ -182,9 +183,16 @@ class Console:
         return self.lines.empty()
 
     def work(self, order):
-        self.process.stdin.write(order.encode() + b"\n")
-        self.process.stdin.flush()
-        self.wait_for(f"^DONE {re.escape(order)}$")
+        """Has the guest obey. A slow one may lose the beginning of a line when its wait for one ends, so it is told again."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.process.stdin.write(b"\n" + order.encode() + b"\n")
+            self.process.stdin.flush()
+            try:
+                return self.wait_for(f"^DONE {re.escape(order)}$", SLOW_ORDER)
+            except AssertionError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise
 
 
 class Qmp:

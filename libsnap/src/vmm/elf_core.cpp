@@ -108,6 +108,7 @@ class CoreParser {
     if (load.there > load.bytes) return corrupt(at, "a segment with more bytes in the file than in the memory", load.there);
     if (load.bytes == 0) return {};
     if (load.bytes - 1 > ~std::uint64_t{0} - load.address) return corrupt(at, "a segment past the end of all addresses", load.address);
+    if (load.bytes > kMaxRamBytes) return fail(Code::kLimit, "more memory than 8 TiB", at, load.bytes);
     has_address_ |= load.address != 0;
     core_.loads.push_back(load);
     return {};

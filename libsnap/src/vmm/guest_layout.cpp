@@ -38,8 +38,8 @@ const Family* family_of(std::string_view machine) {
   return found == std::end(kFamilies) ? nullptr : found;
 }
 
-/// The oldest pc types do not keep the part above 4 GiB aligned to a gigabyte.
-bool is_unaligned_pc(std::string_view machine) { return machine.starts_with("pc-i440fx-1."); }
+/// The oldest types do not keep the part above 4 GiB aligned to a gigabyte.
+bool is_unaligned_pc(std::string_view machine) { return machine.starts_with("pc-i440fx-1.") || machine.starts_with("pc-q35-1."); }
 
 }  // namespace
 

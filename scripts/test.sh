@@ -37,7 +37,7 @@ stage_asan() {
   return 1
 }
 stage_tsan() {
-  build tsan "${quick_build[@]}" -DSNAP_UNIT_TESTS='/(cache|legacy_fixtures|qemu_clone|qemu_stream|reader|restore|shared_parent|writer)_test' -- \
+  build tsan "${quick_build[@]}" -DSNAP_UNIT_TESTS='/(cache|legacy_fixtures|qemu_clone|qemu_stream|ranges|reader|restore|shared_parent|writer)_test' -- \
     snap_unit snap_io_faults && "${fixed[@]}" ctest --preset tsan -j "$jobs" \
     -R 'Threads|SharedParent|Restore|Writer|Cache|Stream|QemuClone|LegacyFixture|^Reader\.' -E 'QemuStreamRandom'
 }

@@ -102,7 +102,11 @@ Result<void> LateLog::flush() {
     SNAP_TRY_ASSIGN(fd, anonymous_file(spool_dir_fd_));
     fd_ = fd;
   }
-  SNAP_TRY(write_at(fd_, buffer_, written_));
+  if (const auto written = write_at(fd_, buffer_, written_); !written) {
+    Error error = written.error();
+    error.what = "cannot write the spool file of pages that came again";
+    return error;
+  }
   written_ += buffer_.size();
   buffer_.clear();
   return {};

@@ -142,7 +142,7 @@ BaseStore::Memory BaseStore::open(Reader& reader, std::size_t region, const std:
     tally.total = info.size;
     const RestoreOptions how{.threads = threads, .progress = &tally.done, .cancel = &cancel_flag()};
     const auto held = must(hold_region(reader, region, memory_name(name).c_str(), how), file);
-    Keeper keeper(held->memory_fd(region));
+    Keeper keeper(held->memory_fd(region), path_of(name));
     registration = {keeper.process(), info.size, info.name};
     locked.write(registration);
     keeper.confirm();

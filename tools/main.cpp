@@ -48,7 +48,7 @@ int guarded_main(int argc, char** argv) {
   try {
     occupy_standard_descriptors();
     if (argc > 1 && std::strcmp(argv[1], "bench") == 0) run_bench(argv);
-    if (argc > 1 && std::strcmp(argv[1], "base-keeper") == 0) return keep_base();
+    if (argc > 2 && std::strcmp(argv[1], "base-keeper") == 0) return keep_base(argv[2]);
     install_signal_handlers();
     return parse_and_run(argc, argv);
   } catch (const Failure& failure) {

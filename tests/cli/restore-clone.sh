@@ -139,6 +139,12 @@ assert kept() == []
 refused(8, "is not kept here", "base", "drop", "base.vmsnap")
 assert digest("base.vmsnap") == stored
 
+# A keeper that nobody can find any more does not stay.
+vmsnap("base", "load", "-q", "base.vmsnap")
+(lost,) = kept()
+for registration in os.listdir("vmsnap"): os.unlink("vmsnap/" + registration)
+wait_until("the keeper's end", lambda: not os.path.exists(f"/proc/{lost['keeper']}"))
+
 # Another base than the guest's, or none where it should be.
 open("other.ram", "wb").write(b"other" * 8192)
 vmsnap("convert", "-q", "other.ram", "other.vmsnap")

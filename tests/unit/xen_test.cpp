@@ -411,8 +411,12 @@ Buffer write_snapshot(const Buffer& ram, const Buffer* recipe, const Buffer& sup
   EXPECT_TRUE((*writer)->begin_region({RegionKind::kMemory, "ram", ram.size(), 12, {}}));
   EXPECT_TRUE((*writer)->write(ram));
   EXPECT_TRUE((*writer)->end_region());
-  if (recipe != nullptr) EXPECT_TRUE(write_state(**writer, "xen.recipe", *recipe));
-  if (!superseded.empty()) EXPECT_TRUE(write_state(**writer, "xen.superseded", superseded));
+  if (recipe != nullptr) {
+    EXPECT_TRUE(write_state(**writer, "xen.recipe", *recipe));
+  }
+  if (!superseded.empty()) {
+    EXPECT_TRUE(write_state(**writer, "xen.superseded", superseded));
+  }
   EXPECT_TRUE((*writer)->finish());
   return file;
 }

@@ -7,7 +7,7 @@ namespace snap::tool {
 
 Ahead::Ahead(std::function<Result<void>(ByteSink&)> make)
     : pipe_(make_pipe()), sink_(std::move(pipe_.write), &stop_), thread_([this, make = std::move(make)] {
-        sink_.let_reader_go_first();
+        let_reader_go_first();
         try {
           made_ = make(sink_);
         } catch (const std::bad_alloc&) {

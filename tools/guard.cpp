@@ -2,13 +2,13 @@
 #include "guard.h"
 
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "pipe.h"
 #include "signals.h"
 
 namespace snap::tool {
@@ -74,10 +74,7 @@ Result<std::span<const std::byte>> GuardedStream::peek(std::size_t bytes) {
   return std::span<const std::byte>(peeked_);
 }
 
-GuardedSink::GuardedSink(int fd) : fd_(fd), inner_(stream_sink(fd)) {
-  struct stat status {};
-  is_pipe_ = ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
-}
+GuardedSink::GuardedSink(int fd) : fd_(fd), is_pipe_(is_pipe(fd)), inner_(stream_sink(fd)) {}
 
 // Whoever reads may have stopped. O_NONBLOCK is no way out: others have the same open pipe.
 Result<void> GuardedSink::write_pipe(std::span<const std::byte> bytes) {

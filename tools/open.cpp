@@ -206,7 +206,7 @@ Output::Output(const std::string& path, const Input& input) : name_(path) {
     seekable_ = true;
   }
   if (::isatty(fd_) == 1) fail_usage(fmt::format("{}: is a terminal; guest memory is not written to it", name_));
-  let_reader_go_first(fd_);
+  if (is_pipe(fd_)) let_reader_go_first();
   sink_.emplace(fd_);
 }
 

@@ -31,10 +31,13 @@ Pipe make_pipe() {
   return {Fd(ends[0]), Fd(ends[1])};
 }
 
-void let_reader_go_first(int fd) {
-  constexpr int kNicer = 5;  // a third of the reader's share, where there is not enough for both
+bool is_pipe(int fd) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0 || !S_ISFIFO(status.st_mode)) return;
+  return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+void let_reader_go_first() {
+  constexpr int kNicer = 5;  // a third of the reader's share, where there is not enough for both
   (void)::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kNicer);  // of one thread, on Linux
 }
 

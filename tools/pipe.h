@@ -17,16 +17,17 @@ struct Pipe {
 /// As large as the system lets; closed in programs that are started.
 Pipe make_pipe();
 
-/// Where `fd` is a pipe: this thread, and those that it starts from then on, leave the processors to whoever reads it. A VMM that loads a
+bool is_pipe(int fd);
+
+/// For who fills a pipe: this thread, and those that it starts from then on, leave the processors to whoever reads it. A VMM that loads a
 /// guest waits for its own processor otherwise, with the pipe full of what our workers made on it.
-void let_reader_go_first(int fd);
+void let_reader_go_first();
 
 /// Writes into a pipe. A wait for its reader ends with a signal, with `stop`, or after minutes without a byte taken.
 class PipeSink final : public ByteSink {
  public:
   explicit PipeSink(Fd pipe, const std::atomic<bool>* stop = nullptr);
   Result<void> write(std::span<const std::byte> bytes) override;
-  void let_reader_go_first() { tool::let_reader_go_first(pipe_.get()); }
   /// The reader sees the end.
   void close() { pipe_ = Fd(); }
   /// Whether the pipe, and not what is written into it, is why writing failed.

@@ -6,9 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/fail.h"
-#include "io/file.h"
 #include "snap/xbzrle.h"
 #include "vmm/ram_intake.h"
+#include "vmm/spool.h"
 
 namespace snap {
 namespace {
@@ -27,15 +27,7 @@ LatePages::~LatePages() {
 }
 
 Result<void> LatePages::write(std::span<const std::byte> bytes, std::uint64_t offset) {
-  if (fd_ < 0) {
-    SNAP_TRY_ASSIGN(fd, anonymous_file(spool_dir_fd_));
-    fd_ = fd;
-  }
-  auto written = write_at(fd_, bytes, offset);
-  if (written) return written;
-  Error error = written.error();
-  error.what = "cannot write the spool file of pages that came again";
-  return error;
+  return write_spool(fd_, spool_dir_fd_, bytes, offset);
 }
 
 std::uint64_t LatePages::page_at(const Block& block, std::uint64_t page) const { return block.first + page * kPageBytes; }

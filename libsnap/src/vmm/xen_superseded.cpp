@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "base/fail.h"
-#include "io/file.h"
+#include "vmm/spool.h"
 #include "vmm/xen.h"
 #include "vmm/xen_recipe.h"
 
@@ -98,15 +98,7 @@ Result<void> LateLog::append(std::span<const std::byte> page) {
 
 Result<void> LateLog::flush() {
   if (buffer_.empty()) return {};
-  if (fd_ < 0) {
-    SNAP_TRY_ASSIGN(fd, anonymous_file(spool_dir_fd_));
-    fd_ = fd;
-  }
-  if (const auto written = write_at(fd_, buffer_, written_); !written) {
-    Error error = written.error();
-    error.what = "cannot write the spool file of pages that came again";
-    return error;
-  }
+  SNAP_TRY(write_spool(fd_, spool_dir_fd_, buffer_, written_));
   written_ += buffer_.size();
   buffer_.clear();
   return {};

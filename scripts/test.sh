@@ -26,6 +26,7 @@ build() { # PRESET [CMAKE-OPTION…] -- [TARGET…]
   shift
   cmake --preset "$preset" "${options[@]}" > "build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
   cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"} > "build/$preset.log" 2>&1 || { tail -50 "build/$preset.log"; return 1; }
+  printf "=== %s built after %d s\n" "$preset" $((SECONDS - start))
 }
 
 stage_release() { build release -DSNAP_BUILD_TESTS=ON -DSNAP_BUILD_BENCH=ON -- && ctest --preset release -j "$jobs"; }

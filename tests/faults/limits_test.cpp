@@ -9,12 +9,7 @@
 
 #include "faults/counting_new.h"
 #include "support/sample.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SNAP_SANITIZED 1
-#else
-#define SNAP_SANITIZED 0
-#endif
+#include "support/sanitized.h"
 
 namespace snap::test {
 namespace {
@@ -151,7 +146,7 @@ class EndlessSource final : public RandomSource {
 };
 
 TEST(Memory, OfAWriterStaysWithinItsLimit) {
-  const std::uint64_t size = SNAP_SANITIZED ? 64 * kMiB : 256 * kMiB;
+  const std::uint64_t size = kSanitized ? 64 * kMiB : 256 * kMiB;
   for (const auto& [block, threads] : {std::pair(std::uint32_t{64 * 1024}, 2u), {std::uint32_t{64 * 1024}, 8u}, {std::uint32_t{4u << 20}, 2u}}) {
     EndlessSource source(size);
     NullSink sink;
@@ -202,7 +197,7 @@ TEST(Memory, OfAReaderStaysWithinItsCache) {
 }
 
 TEST(Memory, OfAStreamReaderStaysWithinTheWindow) {
-  const std::uint64_t size = SNAP_SANITIZED ? 64 * kMiB : 512 * kMiB;
+  const std::uint64_t size = kSanitized ? 64 * kMiB : 512 * kMiB;
   Bytes file;
   {
     EndlessSource source(size);

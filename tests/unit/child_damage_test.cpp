@@ -10,6 +10,7 @@
 #include "support/child_sample.h"
 #include "support/faulty.h"
 #include "support/resign.h"
+#include "support/sanitized.h"
 
 namespace snap::test {
 namespace {
@@ -71,7 +72,7 @@ TEST_P(DamagedChild, EveryBitFlipIsSeen) {
     return record.head.type == wire::kBlock ? byte >= record.offset + 200 && GetParam() == SmallChild::kStore : GetParam() != SmallChild::kNamed;
   };
   for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
-    if (bit % 8 != bit / 8 % 8 && is_alike(bit / 8)) continue;
+    if (bit % 8 != bit / 8 % 8 && (kSanitized || is_alike(bit / 8))) continue;
     file[bit / 8] ^= std::byte{1} << static_cast<int>(bit % 8);
     SCOPED_TRACE("bit " + std::to_string(bit % 8) + " of byte " + std::to_string(bit / 8));
     expect_seen_by_all(file);

@@ -7,18 +7,13 @@
 #include "support/chain.h"
 #include "support/child_sample.h"
 #include "support/resign.h"
+#include "support/sanitized.h"
 
 namespace snap::test {
 namespace {
 
-// What these tests look out for would take hours, so that a slow machine can be told from it. Sanitizers make all ten times slower.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr double kMostSeconds = 200;
-#elif defined(__has_feature)
-constexpr double kMostSeconds = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ? 200 : 30;
-#else
-constexpr double kMostSeconds = 30;
-#endif
+// What these tests look out for would take hours, so that a slow machine can be told from it.
+constexpr double kMostSeconds = kSanitized ? 200 : 30;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -8,6 +8,7 @@
 #include "support/damage.h"
 #include "support/faulty.h"
 #include "support/sample.h"
+#include "support/sanitized.h"
 #include "support/temporary.h"
 
 namespace snap::test {
@@ -78,7 +79,7 @@ TEST_P(ReaderRanges, AreRight) {
   const Bytes file = make_file(sample);
   Opened opened(file, kind, cache);
   Random random(log2 + cache);
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < (kSanitized ? 60 : 400); ++i) {
     const Range range = random_range(random, sample);
     Bytes out(range.bytes, std::byte{0xEE});
     ASSERT_OK(opened.reader->read(range.region, range.offset, out));
@@ -93,7 +94,7 @@ TEST_P(ReaderRanges, AreRightInBatches) {
   const Bytes file = make_file(sample);
   Opened opened(file, kind, cache);
   Random random(log2 + cache + 1);
-  for (int i = 0; i < 25; ++i) {
+  for (int i = 0; i < (kSanitized ? 6 : 25); ++i) {
     std::vector<Range> ranges(random.below(150));
     std::vector<Bytes> out(ranges.size());
     std::vector<RegionRead> batch;
@@ -118,7 +119,7 @@ TEST_P(ReaderRanges, AreRightFromManyThreads) {
   for (unsigned number = 0; number < 16; ++number) {
     threads.emplace_back([&, number] {
       Random random(number);
-      for (int i = 0; i < 40; ++i) {
+      for (int i = 0; i < (kSanitized ? 10 : 40); ++i) {
         const Range range = random_range(random, sample);
         Bytes out(range.bytes, std::byte{0xEE});
         const RegionRead read{range.region, range.offset, out};

@@ -16,54 +16,12 @@ drop_bases() {
 trap drop_bases EXIT
 
 python3 - <<'PYTHON'
-import hashlib, json, os, re, signal, subprocess, time
-from guest import Console, Guest, Qmp, command, die_with_parent
-
-VMSNAP = os.environ["VMSNAP"]
-BALLOON = ["-device", "virtio-balloon-pci"]
-
-def run(*words):
-    return subprocess.run([VMSNAP, *words], capture_output=True, text=True, preexec_fn=die_with_parent)
-
-def vmsnap(*words):
-    done = run(*words)
-    assert done.returncode == 0, (words, done.returncode, done.stderr)
-    return done.stdout
-
-def refused(status, why, *words):
-    done = run(*words)
-    assert done.returncode == status and why in done.stderr, (words, done.returncode, done.stderr)
+import json, os, re, signal, subprocess
+from clones import BALLOON, Clone, digest, refused, run, vmsnap, wait_until
+from guest import Guest, Qmp
 
 def kept():
     return json.loads(vmsnap("base", "list", "--output=json"))
-
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-def wait_until(what, true):
-    for _ in range(600):
-        if true(): return
-        time.sleep(0.05)
-    raise AssertionError("not in time: " + what)
-
-class Clone(Console):
-    def __init__(self, name, file, *options, of_qemu=()):
-        self.socket = os.path.abspath(name + ".qmp")
-        line = command(extra=[*BALLOON, "-qmp", f"unix:{self.socket},server=on,wait=off"])
-        words = [VMSNAP, "restore", "--clone", "-q", *options, "--exec", file, "--", *line, *of_qemu]
-        self.errors = name + ".err"
-        super().__init__(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.errors, "wb"),
-                                          preexec_fn=die_with_parent))
-    def qemu(self):
-        return int(subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True).stdout)
-    def whole_tick(self):
-        tick = self.wait_tick()
-        assert tick.ok == tick.of, tick
-        return tick
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 with Guest("a", extra=BALLOON) as a:
     a.work("load virtio_pci")
@@ -124,8 +82,8 @@ with Guest("six", incoming="defer", extra=BALLOON) as six:
 
 # Without its keeper the running ones go on, and the next makes the base anew.
 os.kill(base["keeper"], signal.SIGKILL)
+wait_until("the keeper's end", lambda: kept() == [])
 two.whole_tick()
-assert kept() == []
 seven = Clone("seven", "child.vmsnap", "--base", ".")
 seven.whole_tick()
 (again,) = kept()

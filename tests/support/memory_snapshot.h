@@ -199,7 +199,7 @@ class MemoryReader final : public Reader {
     return {};
   }
   Result<Digest> block_digest(std::size_t, std::uint64_t) override { return Digest{}; }
-  Result<Extent> extent(std::size_t region, std::uint64_t offset) override { return Extent{offset, infos_.at(region).size - offset, true}; }
+  Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t) override { return Extent{offset, infos_.at(region).size - offset, true}; }
 
  private:
   const MemorySnapshot& snapshot_;

@@ -78,8 +78,13 @@ class Reader {
   virtual Result<Digest> range_digest(std::size_t region, unsigned height, std::uint64_t number);
   /// All of a region where it is held decoded (hold_in_memory), else nothing.
   virtual std::span<const std::byte> held(std::size_t region) const;
-  /// The extent that begins at `offset`: where data and zeros change, at block granularity. Nothing is decoded.
-  virtual Result<Extent> extent(std::size_t region, std::uint64_t offset) = 0;
+  /// The extent that begins at `offset`: where data and zeros change, at block granularity; what lies past `end` is not looked at.
+  /// Nothing is decoded.
+  virtual Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end = kUnknownSize) = 0;
+
+  /// From here on at most so much is kept decoded, as ReaderOptions::cache_bytes says it at first; what is kept now goes where that is
+  /// less. The parent has a limit of its own.
+  virtual void limit_cache(std::size_t bytes);
 };
 
 /// A whole state; refused with kLimit when it is larger than `limit` bytes.

@@ -84,7 +84,7 @@ Result<Extent> ParentLink::extent(std::size_t region, std::uint64_t offset, std:
   const View& view = views_[region];
   if (offset >= view.bytes()) return Extent{offset, end - offset, false};
   const std::uint64_t there = std::min(end, view.bytes());
-  auto extent = pages_ != nullptr ? pages_->extent_until(*view.region, offset, there) : parent_.extent(*view.region, offset);
+  auto extent = pages_ != nullptr ? pages_->extent_until(*view.region, offset, there) : parent_.extent(*view.region, offset, there);
   if (!extent) return of_parent(extent.error());
   extent->length = std::min(extent->length, there - offset);
   if (!extent->data && offset + extent->length == view.bytes()) extent->length = end - offset;

@@ -20,7 +20,8 @@ class BareReader final : public ImageReader, public IndexedImage {
   Result<void> read_batch(std::span<const RegionRead>) override { return kNeedsParent; }
   Result<Digest> block_digest(std::size_t, std::uint64_t) override { return kNeedsParent; }
   Result<Digest> range_digest(std::size_t, unsigned, std::uint64_t) override { return kNeedsParent; }
-  Result<Extent> extent(std::size_t, std::uint64_t) override { return kNeedsParent; }
+  Result<Extent> extent(std::size_t, std::uint64_t, std::uint64_t) override { return kNeedsParent; }
+  void limit_cache(std::size_t bytes) override { limit_nodes(bytes / kNodeShare); }
 };
 
 }  // namespace

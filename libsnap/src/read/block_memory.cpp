@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kHugePage = 2u << 20;
 
 // Huge pages where the system gives them to whom asks: decoding into small ones costs a page walk each.
-void* map_slab(std::size_t bytes) {
+std::byte* map_slab(std::size_t bytes) {
   const std::size_t slack = bytes % kHugePage == 0 ? kHugePage : 0;
   void* const memory = ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -43,9 +43,9 @@ void BlockMemory::add_slab() {
   slabs_.reserve(slabs_.size() + 1);
   free_.reserve(count_ + blocks);
   const std::size_t bytes = blocks * block_bytes_;
-  void* const memory = map_slab(bytes);
+  std::byte* const memory = map_slab(bytes);
   slabs_.push_back({memory, bytes});
-  for (std::size_t i = blocks; i-- > 0;) free_.push_back(static_cast<std::byte*>(memory) + i * block_bytes_);
+  for (std::size_t i = blocks; i-- > 0;) free_.push_back(memory + i * block_bytes_);
   count_ += blocks;
 }
 
@@ -60,6 +60,21 @@ std::byte* BlockMemory::take() {
 void BlockMemory::give_back(std::byte* block) {
   const std::lock_guard lock(mutex_);
   free_.push_back(block);  // add_slab() made room for all
+}
+
+void BlockMemory::trim() {
+  const std::lock_guard lock(mutex_);
+  std::sort(free_.begin(), free_.end());
+  std::erase_if(slabs_, [&](const Slab& slab) {
+    const auto first = std::lower_bound(free_.begin(), free_.end(), slab.memory);
+    const auto last = std::lower_bound(first, free_.end(), slab.memory + slab.bytes);
+    const std::size_t blocks = slab.bytes / block_bytes_;
+    if (static_cast<std::size_t>(last - first) != blocks) return false;
+    free_.erase(first, last);
+    count_ -= blocks;
+    ::munmap(slab.memory, slab.bytes);
+    return true;
+  });
 }
 
 }  // namespace snap

@@ -21,11 +21,13 @@ class BlockMemory {
   /// Whole pages of block_bytes(), holding anything. std::bad_alloc where there is none.
   std::byte* take();
   void give_back(std::byte* block);
+  /// Gives slabs back to the system of which nothing is in use.
+  void trim();
 
  private:
   static constexpr std::size_t kSlabBytes = 2u << 20;
   struct Slab {
-    void* memory;
+    std::byte* memory;
     std::size_t bytes;
   };
   void add_slab();

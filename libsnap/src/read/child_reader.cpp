@@ -96,9 +96,10 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
     return RangeDigest(*image_, region, absent, content).of(height, number);
   }
 
-  Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
+  Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     SNAP_TRY(in_region(region, offset, 1));
-    const std::uint64_t end = infos_[region].size;
+    if (end <= offset) return invalid("an extent that ends where it begins", offset);
+    end = std::min(end, infos_[region].size);
     SNAP_TRY_ASSIGN(whole, extent_until(region, offset, end));
     // What follows and is of the same kind belongs to it.
     for (std::uint64_t at = offset + whole.length; at < end; at = offset + whole.length) {
@@ -107,6 +108,12 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
       whole.length += next.length;
     }
     return whole;
+  }
+
+  void limit_cache(std::size_t bytes) override {
+    limit_nodes(bytes / kNodeShare);
+    cache_.set_limit(bytes - bytes / kNodeShare);
+    memory_.trim();
   }
 
   Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {

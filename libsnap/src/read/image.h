@@ -103,6 +103,8 @@ class Image {
   Result<BlockView> fetch(const RecordRef& ref, std::size_t region, std::uint64_t block, Scratch& scratch, Record& record) const;
 
   ScratchPool& scratches() { return scratches_; }
+  /// Of nodes that are kept.
+  void limit_nodes(std::size_t bytes) { nodes_.set_limit(bytes); }
 
  private:
   using Node = std::shared_ptr<IndexNode>;

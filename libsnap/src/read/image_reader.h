@@ -24,6 +24,8 @@ class ImageReader : public Reader {
   const std::optional<ParentRef>& parent_ref() const final { return image_->catalog().parent; }
   unsigned depth() const final { return image_->header().parent_depth; }
 
+  static constexpr std::size_t kNodeShare = 8;  // of a cache: nodes of the index get one such part
+
  protected:
   explicit ImageReader(std::unique_ptr<Image> image) : image_(std::move(image)) {
     for (const CatalogRegion& region : image_->catalog().regions) infos_.push_back(region.info);
@@ -37,6 +39,8 @@ class ImageReader : public Reader {
     if (offset > infos_[region].size || bytes > infos_[region].size - offset) return invalid("a read past the end of its region", offset);
     return {};
   }
+
+  void limit_nodes(std::size_t bytes) { image_->limit_nodes(bytes); }
 
   std::unique_ptr<Image> image_;
   std::vector<RegionInfo> infos_;

@@ -84,9 +84,16 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
         .of(height, number);
   }
 
-  Result<Extent> extent(std::size_t region, std::uint64_t offset) override {
+  Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     SNAP_TRY(in_region(region, offset, 1));
-    return extent_until(region, offset, infos_[region].size);
+    if (end <= offset) return invalid("an extent that ends where it begins", offset);
+    return extent_until(region, offset, std::min(end, infos_[region].size));
+  }
+
+  void limit_cache(std::size_t bytes) override {
+    limit_nodes(bytes / kNodeShare);
+    cache_.set_limit(bytes - bytes / kNodeShare);
+    memory_.trim();
   }
 
   Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
@@ -299,7 +306,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
 }  // namespace
 
 Result<std::unique_ptr<Reader>> Reader::open(RandomSource& source, const ReaderOptions& options) {
-  const std::size_t nodes = options.cache_bytes / 8;
+  const std::size_t nodes = options.cache_bytes / ImageReader::kNodeShare;
   SNAP_TRY_ASSIGN(image, Image::open(source, nodes));
   const auto& wanted = image->catalog().parent;
   if (options.without_parent && options.parent != nullptr) return invalid("a parent for a reader that is to do without");

@@ -24,6 +24,7 @@ const std::optional<ParentRef>& Reader::parent_ref() const {
 }
 
 std::span<const std::byte> Reader::held(std::size_t) const { return {}; }
+void Reader::limit_cache(std::size_t) {}
 
 // For readers that keep no index.
 Result<Digest> Reader::range_digest(std::size_t region, unsigned height, std::uint64_t number) {

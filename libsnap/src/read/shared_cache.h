@@ -30,6 +30,16 @@ class SharedCache {
     for (Shard& shard : shards_) shard.limit = limit_bytes / shards;
   }
 
+  /// Values go until the limit is kept.
+  void set_limit(std::size_t limit_bytes) {
+    for (Shard& shard : shards_) {
+      std::list<Kept> evicted;  // freed without the lock
+      const std::lock_guard lock(shard.mutex);
+      shard.limit = limit_bytes / shards_.size();
+      shrink(shard, evicted);
+    }
+  }
+
   /// A value that is here, or that another thread was loading; nothing where the caller now has to load it, and then must call
   /// publish(), settle() or abandon().
   Result<Value> claim(std::uint64_t key) {
@@ -72,12 +82,7 @@ class SharedCache {
     shard.bytes += kept.front().bytes;
     shard.recent.splice(shard.recent.begin(), kept);
     at->second = Slot{nullptr, shard.recent.begin()};
-    while (shard.bytes > shard.limit) {
-      const auto last = std::prev(shard.recent.end());
-      shard.bytes -= last->bytes;
-      shard.slots.erase(last->key);
-      evicted.splice(evicted.end(), shard.recent, last);
-    }
+    shrink(shard, evicted);
   }
 
   /// Ends a claim without a value; false where others wait for one, which then must be published.
@@ -166,6 +171,15 @@ class SharedCache {
   };
 
   Shard& shard_of(std::uint64_t key) { return shards_[(key * 0x9E3779B97F4A7C15u >> 40) % shards_.size()]; }
+
+  static void shrink(Shard& shard, std::list<Kept>& evicted) {
+    while (shard.bytes > shard.limit) {
+      const auto last = std::prev(shard.recent.end());
+      shard.bytes -= last->bytes;
+      shard.slots.erase(last->key);
+      evicted.splice(evicted.end(), shard.recent, last);
+    }
+  }
 
   static void land(Shard& shard, Flight& flight, const Value& value, const Error& error) {
     flight.value = value;

@@ -116,7 +116,8 @@ class HeldReader final : public HeldSnapshot, public PageReader {
   Result<Digest> range_digest(std::size_t region, unsigned height, std::uint64_t number) override {
     return reader_.range_digest(region, height, number);
   }
-  Result<Extent> extent(std::size_t region, std::uint64_t offset) override { return reader_.extent(region, offset); }
+  Result<Extent> extent(std::size_t region, std::uint64_t offset, std::uint64_t end) override { return reader_.extent(region, offset, end); }
+  void limit_cache(std::size_t bytes) override { reader_.limit_cache(bytes); }
   std::span<const std::byte> held(std::size_t region) const override { return files_[region].bytes(); }
   int memory_fd(std::size_t region) const override { return files_[region].fd(); }
 
@@ -138,7 +139,7 @@ class HeldReader final : public HeldSnapshot, public PageReader {
   }
 
   Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
-    return pages_ != nullptr ? pages_->extent_until(region, offset, end) : reader_.extent(region, offset);
+    return pages_ != nullptr ? pages_->extent_until(region, offset, end) : reader_.extent(region, offset, end);
   }
 
   Result<void> read_batch(std::span<const RegionRead> batch) override {

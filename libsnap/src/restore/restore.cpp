@@ -406,7 +406,7 @@ class SinkRestore {
 
   /// An extent is not followed to its end where nobody asks for that.
   Result<Extent> extent_until(std::uint64_t offset, std::uint64_t end) {
-    return pages_ != nullptr ? pages_->extent_until(region_, offset, end) : reader_.extent(region_, offset);
+    return pages_ != nullptr ? pages_->extent_until(region_, offset, end) : reader_.extent(region_, offset, end);
   }
 
   Result<void> put(const Piece& piece, const Bytes& bytes) {

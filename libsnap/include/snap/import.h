@@ -119,6 +119,31 @@ struct ExportOptions {
   bool target_is_zero = false;
 };
 
+/// Where the guest sees a stretch of a memory region.
+struct PhysicalRange {
+  std::uint64_t guest_address = 0;
+  std::uint64_t length = 0;
+  std::size_t region = 0;
+  std::uint64_t offset = 0;  ///< in the region
+};
+/// All memory whose place in the guest is known, ascending by address: the main memory as a machine type has it, where one is given;
+/// else as the regions' placements say; and where no region has any, the main memory from 0 on. kNotFound where that leaves nothing.
+Result<std::vector<PhysicalRange>> physical_ranges(const Reader& reader, const std::string& machine = {});
+
+/// Where an ELF core of a snapshot has what. Between `head` and the parts there are zeros.
+struct ElfLayout {
+  struct Part {
+    std::size_t region = 0;  ///< the whole of it
+    std::uint64_t at = 0;    ///< where in the file it begins: at a page
+  };
+  std::vector<std::byte> head;  ///< the first bytes of the file: all but the memory
+  std::vector<Part> parts;      ///< ascending
+  std::uint64_t size = 0;       ///< of the file
+};
+/// Of the core that export_elf() writes. Looking for VMCOREINFO takes reading all memory; without, its note is not there, but parts and
+/// size are the same.
+Result<ElfLayout> elf_layout(Reader& reader, const ExportOptions& options, bool with_vmcoreinfo);
+
 /// An ELF core of all memory whose place in the guest is known. Its notes are those of the core that was imported; else one NT_PRSTATUS
 /// of zeros and, where the guest is a Linux that has it in its memory, VMCOREINFO.
 Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& options);

@@ -3,6 +3,7 @@
 // on. What a region has beside its placements stands in the file, but no segment shows it.
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/bytes.h"
 #include "base/fail.h"
@@ -23,18 +24,8 @@ constexpr std::size_t kPrstatusBytes = 336;  // struct elf_prstatus
 constexpr std::size_t kPrstatusBytesAarch64 = 392;
 constexpr std::uint32_t kPrstatus = 1;
 constexpr std::string_view kVmcoreinfo("VMCOREINFO\0", 11);
-
-struct Piece {  // a segment to be
-  std::uint64_t address = 0;
-  std::uint64_t at = 0;  // in its region until place() makes it one in the file
-  std::uint64_t bytes = 0;
-  std::size_t region = 0;  // of Part
-};
-
-struct Part {
-  std::size_t region = 0;
-  std::uint64_t at = 0;  // in the file
-};
+// A note with a page of text: kept free where none was found or looked for.
+constexpr std::uint64_t kVmcoreinfoRoom = sizeof(elf::NoteHeader) + 12 + kPageBytes;
 
 void append_note(Bytes& notes, std::string_view name, std::uint32_t type, std::span<const std::byte> description) {
   elf::NoteHeader header{};
@@ -49,74 +40,79 @@ void append_note(Bytes& notes, std::string_view name, std::uint32_t type, std::s
   notes.resize(ceil_div(notes.size(), 4) * 4);
 }
 
-class ElfExport {
- public:
-  ElfExport(Reader& reader, const ExportOptions& options) : reader_(reader), options_(options) {}
+std::string machine_of(const Reader& reader, const std::string& chosen) {
+  if (!chosen.empty()) return chosen;
+  const auto found = reader.metadata().find(std::string(kMachineKey));
+  return found == reader.metadata().end() ? std::string() : found->second;
+}
 
-  /// Everything in front of the memory, which follows as parts() say.
-  Result<Bytes> head() {
-    machine_ = static_cast<std::uint16_t>(metadata_number(reader_, elf::kMachineKey).value_or(machine_type().starts_with("virt") ? elf::kAarch64 : elf::kX86_64));
+class ElfTables {
+ public:
+  ElfTables(Reader& reader, const ExportOptions& options, bool with_vmcoreinfo)
+      : reader_(reader), options_(options), with_vmcoreinfo_(with_vmcoreinfo) {}
+
+  Result<ElfLayout> layout() {
+    machine_ = static_cast<std::uint16_t>(metadata_number(reader_, elf::kMachineKey).value_or(machine_of(reader_, options_.machine).starts_with("virt") ? elf::kAarch64 : elf::kX86_64));
     SNAP_TRY(collect());
     SNAP_TRY_ASSIGN(notes, make_notes());
-    const std::size_t segments = pieces_.size() + 1;
-    const bool narrow = metadata_number(reader_, elf::kClassKey) == 32u && place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), notes.size()) <= kGiB4 && low();
-    if (narrow) return tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
-    place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), notes.size());
-    return tables<elf::Header64, elf::Segment64, elf::Section64>(notes, elf::kClass64);
+    const std::uint64_t room = notes.size() + (has_own_notes() ? 0 : kVmcoreinfoRoom - vmcoreinfo_bytes_);
+    const std::size_t segments = ranges_.size() + 1;
+    const bool narrow = metadata_number(reader_, elf::kClassKey) == 32u && low() &&
+                        place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), room) <= kGiB4;
+    if (narrow) {
+      layout_.size = place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), room);
+      layout_.head = tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
+    } else {
+      layout_.size = place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), room);
+      layout_.head = tables<elf::Header64, elf::Segment64, elf::Section64>(notes, elf::kClass64);
+    }
+    return std::move(layout_);
   }
-  std::span<const Part> parts() const { return parts_; }
 
  private:
-  std::string machine_type() const {
-    if (!options_.machine.empty()) return options_.machine;
-    const auto found = reader_.metadata().find(std::string(kMachineKey));
-    return found == reader_.metadata().end() ? std::string() : found->second;
-  }
-
   // ---- Which memory ----
 
   Result<void> collect() {
-    const auto regions = reader_.regions();
-    const auto main = main_memory(reader_);
-    if (!options_.machine.empty()) {
-      if (!knows_machine(options_.machine)) return invalid("where a machine of this type has its memory is not known");
-      if (!main) return fail(Code::kNotFound, "the snapshot has no main memory that a machine type could place");
+    SNAP_TRY_ASSIGN(ranges, physical_ranges(reader_, options_.machine));
+    ranges_ = std::move(ranges);
+    std::set<std::size_t> regions;
+    for (const PhysicalRange& range : ranges_) regions.insert(range.region);
+    std::uint64_t total = 0;  // regions are of 2^52 bytes at most, and 4096 at most
+    for (const std::size_t region : regions) {
+      total = std::min(total, kMostBytes) + reader_.regions()[region].size;
+      layout_.parts.push_back({region, 0});
     }
-    const bool has_vga = std::any_of(regions.begin(), regions.end(), [](const RegionInfo& info) { return is_vga_memory(info.name); });
-    for (std::size_t region = 0; region < regions.size(); ++region) {
-      if (regions[region].kind != RegionKind::kMemory || regions[region].size == 0) continue;
-      const bool by_type = !options_.machine.empty() && region == *main;
-      add(region, by_type ? guest_layout(options_.machine, regions[region].size, has_vga) : regions[region].placements);
-    }
-    // Nothing says otherwise: memory begins at 0.
-    if (parts_.empty() && main && regions[*main].size != 0) add(*main, {{0, 0, regions[*main].size}});
-    if (parts_.empty()) return fail(Code::kNotFound, "the snapshot has no memory whose place in the guest is known");
-    if (total_bytes_ > kMostBytes) return fail(Code::kLimit, "more memory than a file can hold", 0, total_bytes_);
-    std::stable_sort(pieces_.begin(), pieces_.end(), [](const Piece& a, const Piece& b) { return a.address < b.address; });
+    if (total > kMostBytes) return fail(Code::kLimit, "more memory than a file can hold", 0, total);
     return {};
   }
 
-  void add(std::size_t region, const std::vector<Placement>& placements) {
-    if (!placements.empty()) total_bytes_ = std::min(total_bytes_, kMostBytes) + reader_.regions()[region].size;
-    for (const Placement& each : placements) pieces_.push_back({each.guest_address, each.offset, each.length, parts_.size()});
-    if (!placements.empty()) parts_.push_back({region, 0});
+  bool low() const {
+    return std::all_of(ranges_.begin(), ranges_.end(), [](const PhysicalRange& range) {
+      return range.guest_address < kGiB4 && range.length <= kGiB4 - range.guest_address && range.length < kGiB4;
+    });
   }
 
-  bool low() const {
-    return std::all_of(pieces_.begin(), pieces_.end(), [](const Piece& piece) { return piece.address < kGiB4 && piece.bytes <= kGiB4 - piece.address && piece.bytes < kGiB4; });
+  std::uint64_t at_of(const PhysicalRange& range) const {
+    const auto part = std::find_if(layout_.parts.begin(), layout_.parts.end(), [&](const ElfLayout::Part& each) { return each.region == range.region; });
+    return part->at + range.offset;
   }
 
   // ---- Notes ----
 
+  bool has_own_notes() const { return reader_.find(RegionKind::kState, elf::kNotesState).has_value(); }
+
   /// Those of the core that came in, as they were: crash cannot read a dump of QEMU's that has VMCOREINFO added.
   Result<Bytes> make_notes() {
-    if (reader_.find(RegionKind::kState, elf::kNotesState)) return read_state(reader_, elf::kNotesState, elf::kMaxNotesBytes);
+    if (has_own_notes()) return read_state(reader_, elf::kNotesState, elf::kMaxNotesBytes);
     Bytes notes;
     append_note(notes, std::string_view("CORE\0", 5), kPrstatus, Bytes(machine_ == elf::kAarch64 ? kPrstatusBytesAarch64 : kPrstatusBytes));
+    if (!with_vmcoreinfo_) return notes;
     std::vector<std::size_t> regions;
-    for (const Part& part : parts_) regions.push_back(part.region);
+    for (const ElfLayout::Part& part : layout_.parts) regions.push_back(part.region);
     SNAP_TRY_ASSIGN(info, find_vmcoreinfo(reader_, regions, options_.threads, options_.cancel));
+    const std::size_t before = notes.size();
     if (!info.empty()) append_note(notes, kVmcoreinfo, 0, bytes_of(std::string_view(info)));
+    vmcoreinfo_bytes_ = notes.size() - before;
     return notes;
   }
 
@@ -130,7 +126,7 @@ class ElfExport {
   /// Where each region begins in the file; answers where the file ends.
   std::uint64_t place(std::uint64_t notes_at, std::uint64_t notes_bytes) {
     std::uint64_t end = notes_at + notes_bytes;
-    for (Part& part : parts_) {
+    for (ElfLayout::Part& part : layout_.parts) {
       part.at = ceil_div(end, kPageBytes) * kPageBytes;
       end = part.at + reader_.regions()[part.region].size;
     }
@@ -139,7 +135,7 @@ class ElfExport {
 
   template <typename Header, typename Segment, typename Section>
   Bytes tables(std::span<const std::byte> notes, elf::Class word_size) {
-    const std::size_t segments = pieces_.size() + 1;
+    const std::size_t segments = ranges_.size() + 1;
     const bool elsewhere = segments >= elf::kCountElsewhere;
     const std::uint64_t notes_at = head_bytes<Header, Segment, Section>(segments);
     Header header{};
@@ -168,10 +164,10 @@ class ElfExport {
       append(bytes, bytes_of(header));
     }
     append(bytes, bytes_of(segment<Segment>(elf::kNote, notes_at, 0, notes.size(), 4)));
-    for (const Piece& piece : pieces_) {
-      const std::uint64_t at = parts_[piece.region].at + piece.at;
-      const bool aligned = (at - piece.address) % kPageBytes == 0;
-      append(bytes, bytes_of(segment<Segment>(elf::kLoad, at, piece.address, piece.bytes, aligned ? kPageBytes : 1)));
+    for (const PhysicalRange& range : ranges_) {
+      const std::uint64_t at = at_of(range);
+      const bool aligned = (at - range.guest_address) % kPageBytes == 0;
+      append(bytes, bytes_of(segment<Segment>(elf::kLoad, at, range.guest_address, range.length, aligned ? kPageBytes : 1)));
     }
     append(bytes, notes);
     return bytes;
@@ -203,10 +199,11 @@ class ElfExport {
 
   Reader& reader_;
   const ExportOptions& options_;
+  bool with_vmcoreinfo_;
   std::uint16_t machine_ = 0;
-  std::uint64_t total_bytes_ = 0;  // regions are of 2^52 bytes at most, and 4096 at most
-  std::vector<Part> parts_;
-  std::vector<Piece> pieces_;
+  std::uint64_t vmcoreinfo_bytes_ = 0;
+  std::vector<PhysicalRange> ranges_;
+  ElfLayout layout_;
 };
 
 RestoreOptions restore_options(const ExportOptions& options) {
@@ -215,12 +212,39 @@ RestoreOptions restore_options(const ExportOptions& options) {
 
 }  // namespace
 
+Result<std::vector<PhysicalRange>> physical_ranges(const Reader& reader, const std::string& machine) {
+  const auto regions = reader.regions();
+  const auto main = main_memory(reader);
+  if (!machine.empty()) {
+    if (!knows_machine(machine)) return invalid("where a machine of this type has its memory is not known");
+    if (!main) return fail(Code::kNotFound, "the snapshot has no main memory that a machine type could place");
+  }
+  const bool has_vga = std::any_of(regions.begin(), regions.end(), [](const RegionInfo& info) { return is_vga_memory(info.name); });
+  std::vector<PhysicalRange> ranges;
+  const auto add = [&](std::size_t region, const std::vector<Placement>& placements) {
+    for (const Placement& each : placements) ranges.push_back({each.guest_address, each.length, region, each.offset});
+  };
+  for (std::size_t region = 0; region < regions.size(); ++region) {
+    if (regions[region].kind != RegionKind::kMemory || regions[region].size == 0) continue;
+    const bool by_type = !machine.empty() && region == *main;
+    add(region, by_type ? guest_layout(machine, regions[region].size, has_vga) : regions[region].placements);
+  }
+  // Nothing says otherwise: memory begins at 0.
+  if (ranges.empty() && main && regions[*main].size != 0) add(*main, {{0, 0, regions[*main].size}});
+  if (ranges.empty()) return fail(Code::kNotFound, "the snapshot has no memory whose place in the guest is known");
+  std::stable_sort(ranges.begin(), ranges.end(), [](const PhysicalRange& a, const PhysicalRange& b) { return a.guest_address < b.guest_address; });
+  return ranges;
+}
+
+Result<ElfLayout> elf_layout(Reader& reader, const ExportOptions& options, bool with_vmcoreinfo) {
+  return ElfTables(reader, options, with_vmcoreinfo).layout();
+}
+
 Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& options) {
-  ElfExport core(reader, options);
-  SNAP_TRY_ASSIGN(head, core.head());
-  SNAP_TRY(sink.write(head));
-  std::uint64_t at = head.size();
-  for (const Part& part : core.parts()) {
+  SNAP_TRY_ASSIGN(core, elf_layout(reader, options, true));
+  SNAP_TRY(sink.write(core.head));
+  std::uint64_t at = core.head.size();
+  for (const ElfLayout::Part& part : core.parts) {
     SNAP_TRY(sink.write(Bytes(static_cast<std::size_t>(part.at - at))));
     SNAP_TRY(restore_to_sink(reader, part.region, sink, restore_options(options)));
     at = part.at + reader.regions()[part.region].size;
@@ -229,10 +253,9 @@ Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& opt
 }
 
 Result<void> export_elf_to_file(Reader& reader, int fd, const ExportOptions& options) {
-  ElfExport core(reader, options);
-  SNAP_TRY_ASSIGN(head, core.head());
-  SNAP_TRY(write_at(fd, head, 0));
-  for (const Part& part : core.parts()) SNAP_TRY(restore_to_file(reader, part.region, fd, part.at, restore_options(options)));
+  SNAP_TRY_ASSIGN(core, elf_layout(reader, options, true));
+  SNAP_TRY(write_at(fd, core.head, 0));
+  for (const ElfLayout::Part& part : core.parts) SNAP_TRY(restore_to_file(reader, part.region, fd, part.at, restore_options(options)));
   return {};
 }
 

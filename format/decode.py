@@ -57,12 +57,15 @@ MAX_META, MAX_KEY, MAX_VALUE = 4 << 20, 255, 1 << 20
 MAX_FILE = (1 << 63) - 1
 MAX_PARENTS, MAX_HINT = 64, 255
 MAX_NAMED = 256
+MAX_RANGES = 65536
+WORKING_SET_MAGIC = bytes.fromhex("8B564D535753540A")
+SEAL_BYTES, TAIL, RANGE = 84, 16, 12
 UNKNOWN = (1 << 64) - 1
 TREE_HEIGHT = 40
 MAX_LEVEL = 4  # 2^52 bytes in blocks of 2^14: 2^38 blocks, 256^5 > 2^38
 
-REGION, BLOCK, NODE, CLOSE, META, SEAL, CATALOG, PARENT, ANCILLARY = 1, 2, 3, 4, 5, 6, 7, 8, 128
-TYPE_NAMES = {1: "REGION", 2: "BLOCK", 3: "NODE", 4: "CLOSE", 5: "META", 6: "SEAL", 7: "CATALOG", 8: "PARENT"}
+REGION, BLOCK, NODE, CLOSE, META, SEAL, CATALOG, PARENT, ANCILLARY, WORKING_SET = 1, 2, 3, 4, 5, 6, 7, 8, 128, 132
+TYPE_NAMES = {1: "REGION", 2: "BLOCK", 3: "NODE", 4: "CLOSE", 5: "META", 6: "SEAL", 7: "CATALOG", 8: "PARENT", 132: "WORKING_SET"}
 KIND_NAMES = {1: "memory", 2: "state"}
 STORE, LZ4, ZSTD, ZSTD_OVER_PARENT = 0, 1, 2, 3
 ZERO_KIND, SAME, RAW, XOR, COPY = 0, 1, 2, 3, 4
@@ -834,6 +837,46 @@ def pairs_bytes(pairs: dict[str, str]) -> bytes:
     return out
 
 
+Ranges = list[tuple[int, int, int]]
+
+
+def tail_bytes(tail: bytes) -> int | None:
+    """The length of the WORKING_SET body that ends with these 16 bytes; None where none does."""
+    magic, body_bytes, zero = struct.unpack("<8sII", tail)
+    count, rest = divmod(body_bytes - 4 - TAIL, RANGE)
+    return body_bytes if magic == WORKING_SET_MAGIC and zero == 0 and rest == 0 and 1 <= count <= MAX_RANGES else None
+
+
+def parse_working_set(body: bytes, at: int, regions: list[Region]) -> Ranges:
+    cursor = Cursor(body, at)
+    count = cursor.unpack("<I")[0]
+    if count == 0:
+        raise Refusal(at, "a working set without ranges")
+    if count > MAX_RANGES:
+        raise Refusal(at, f"a working set of {count} ranges is over the limit", LIMIT)
+    ranges: Ranges = []
+    for _ in range(count):
+        here = cursor.offset
+        region, first, pages = cursor.unpack("<H")[0], int.from_bytes(cursor.take(5), "little"), int.from_bytes(cursor.take(5), "little")
+        if region >= len(regions):
+            raise Refusal(here, "working set of a region that is not there")
+        if regions[region].kind != 1:
+            raise Refusal(here, "working set of a state")
+        if pages == 0:
+            raise Refusal(here + 7, "a range without pages in the working set")
+        if first + pages > regions[region].pages:
+            raise Refusal(here + 2, "working set past a region's end")
+        ranges.append((region, first, pages))
+    here = cursor.offset
+    if tail_bytes(cursor.take(TAIL)) != len(body):
+        raise Refusal(here, "the working set's tail does not fit")
+    cursor.end()
+    ordered = sorted(ranges)
+    if any(a[0] == b[0] and a[1] + a[2] > b[1] for a, b in zip(ordered, ordered[1:])):
+        raise Refusal(at, "a page in two ranges of the working set")
+    return ranges
+
+
 @dataclass
 class Catalog:
     regions: list[Region]
@@ -934,6 +977,7 @@ class Result:
     parent: Parent | None
     records: int = 0
     types: dict[str, int] = field(default_factory=dict)
+    working_set: Ranges = field(default_factory=list)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1043,6 +1087,22 @@ class Seeker:
             else:
                 yield from self._descend(record.offset, below, region, level - 1, child)
 
+    def working_set(self) -> Ranges:
+        """Found backwards from the catalog: SPEC 10."""
+        at = self.trailer.catalog_offset - SEAL_BYTES
+        seal = read_record(self.file, self.header, at, self.trailer.catalog_offset, DAMAGED)
+        if (seal.type, seal.record_bytes) != (SEAL, SEAL_BYTES):
+            raise Refusal(at, "no SEAL before the catalog")
+        body_bytes = tail_bytes(self.file.at(at - TAIL, TAIL))
+        start = 0 if body_bytes is None else at - HEAD - body_bytes
+        if start < self.header.header_bytes:
+            return []
+        head = self.file.at(start, HEAD)
+        if head[:5] != RECORD_MAGIC + bytes([WORKING_SET]) or head[40:] != struct.pack("<Q", seal.prior) or xxh3(head[:40], start) != seal.prior:
+            return []
+        record = read_record(self.file, self.header, start, at, DAMAGED)
+        return parse_working_set(record.body, start + HEAD, self.catalog.regions)
+
     def need_parent(self) -> None:
         if self.header.is_child and self.parent is None:
             raise Refusal(self.catalog.parent_at, "a child cannot be read without its parent", MISMATCH)
@@ -1127,6 +1187,7 @@ class Walker:
         self.contents: list[dict[str, Any]] = []
         self.metadata: dict[str, str] = {}
         self.meta_total = 0
+        self.working_set: Ranges | None = None
         self.types: dict[str, int] = {}
         self.records = 0
         self.trailer_found = False
@@ -1165,9 +1226,11 @@ class Walker:
             self.types[name] = self.types.get(name, 0) + 1
             if self.digest is not None and record.type != CATALOG:
                 raise Refusal(position, "a record between SEAL and CATALOG")
+            if self.working_set is not None and record.type not in (SEAL, CATALOG):
+                raise Refusal(position, "a record between WORKING_SET and SEAL")
             if self.header.is_child and (record.type == PARENT) != (self.records == 1):
                 raise Refusal(position, "PARENT is not the first record" if self.records == 1 else "a second PARENT record")
-            if record.type < ANCILLARY:
+            if record.type in TYPE_NAMES:
                 getattr(self, f"on_{name.lower()}")(record)
             position += record.record_bytes
             prior = record.head_check
@@ -1176,7 +1239,7 @@ class Walker:
         self.finish(position, record)
         assert self.digest is not None
         return Result(self.header, self.regions, self.contents, self.metadata, self.digest, self.parent_record, self.records,
-                      self.types)
+                      self.types, self.working_set or [])
 
     def on_parent(self, record: Record) -> None:
         at = record.offset + HEAD
@@ -1407,6 +1470,11 @@ class Walker:
             raise Refusal(at, f"metadata of {self.meta_total} bytes is over the limit", LIMIT)
         self.metadata.update(pairs)
 
+    def on_working_set(self, record: Record) -> None:
+        if self.open is not None:
+            raise Refusal(record.offset, "WORKING_SET inside a region")
+        self.working_set = parse_working_set(record.body, record.offset + HEAD, self.regions)
+
     def on_seal(self, record: Record) -> None:
         at = record.offset
         if self.open is not None:
@@ -1452,6 +1520,8 @@ def check(file: File, digests: bool = True, supplied: list[Seeker] | None = None
             raise Refusal(refusal.offset, refusal.cause) from None
         raise
     seeker = Seeker(file)
+    if seeker.working_set() != walked.working_set:
+        raise Refusal(seeker.trailer.catalog_offset, "by seeking and from front to back another working set is found")
     if walker.partial:
         for index in range(len(seeker.catalog.regions)):
             for _ in seeker.blocks(index):
@@ -1481,6 +1551,7 @@ def describe(file: File, result: Result) -> dict[str, Any]:
         "records": result.records,
         "record_types": result.types,
         "metadata": result.metadata,
+        **({"working_set": [list(r) for r in result.working_set]} if result.working_set else {}),
         "regions": [
             {
                 "index": i,
@@ -1588,6 +1659,8 @@ def judge(vector: dict[str, Any], path: Path) -> str:
             its_part = {key: its[key] for key in mine}
             if mine != its_part:
                 return f"region {mine['name']!r} is another"
+        if [list(r) for r in result.working_set] != vector.get("working_set", []):
+            return "the working set is another"
         if len(found) != len(vector["regions"]) or result.metadata != vector["metadata"]:
             return "regions or metadata are others"
         return "" if result.digest.hex() == vector["digest"] else "the digest is another"

@@ -28,6 +28,7 @@ inline constexpr std::uint32_t kMaxMetaValueBytes = 1u << 20;
 inline constexpr std::uint32_t kMaxParents = 64;
 inline constexpr std::uint32_t kMaxHintBytes = 255;
 inline constexpr std::uint32_t kMaxNamedPages = 256;
+inline constexpr std::uint32_t kMaxWorkingSetRanges = 65536;
 inline constexpr unsigned kNodeLog2 = 8;
 inline constexpr std::uint32_t kNodeChildren = 1u << kNodeLog2;
 inline constexpr std::uint64_t kMaxCopyWindowBytes = std::uint64_t{256} << 20;

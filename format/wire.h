@@ -83,6 +83,7 @@ enum RecordType : std::uint8_t {
   kCatalog = 7,
   kParent = 8,
   kFirstAncillary = 128,
+  kWorkingSet = 132,
 };
 
 struct RecordHead {        // SPEC 5
@@ -162,6 +163,27 @@ struct MetaPair {  // SPEC 10; key and value follow
   le32 value_bytes;
 };
 static_assert(sizeof(MetaPair) == 6);
+
+inline constexpr unsigned char kWorkingSetMagic[8] = {0x8B, 'V', 'M', 'S', 'W', 'S', 'T', 0x0A};
+
+struct WorkingSetBody {  // SPEC 10; the ranges and the tail follow
+  le32 ranges;
+};
+static_assert(sizeof(WorkingSetBody) == 4);
+
+struct WorkingSetRange {  // SPEC 10
+  le16 region;
+  Le40 first_page;
+  Le40 pages;
+};
+static_assert(sizeof(WorkingSetRange) == 12 && alignof(WorkingSetRange) == 1);
+
+struct WorkingSetTail {    // SPEC 10
+  unsigned char magic[8];  // [ 0]
+  le32 body_bytes;         // [ 8]
+  le32 zero;               // [12]
+};
+static_assert(sizeof(WorkingSetTail) == 16 && alignof(WorkingSetTail) == 1);
 
 struct SealBody {  // SPEC 10
   le32 regions;

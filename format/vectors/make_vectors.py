@@ -11,7 +11,8 @@ the vectors marked "compressor" in the manifest: those hold what a real compress
 
 The manifest, for each file: `sha256` of the file; `expected`: "ok" or "refused".
   ok:      `digest` of the snapshot, `metadata`, `regions` with kind, name, size and `sha256` of the content; for regions too large
-           to hash (sha256 null) `pages`: [number, sha256 of the page] of each page that is not zero.
+           to hash (sha256 null) `pages`: [number, sha256 of the page] of each page that is not zero; `working_set`, where there is one:
+           [region, first page, pages] of each of its ranges.
   refused: `code`: truncated, corrupt, unsupported, limit or parent_mismatch; `also`: codes that are right as well, where SPEC leaves it open;
            `refused_by`: the earliest of "open" (by seeking), "read" (opened, all regions read by seeking) and "check" (everything)
            that must refuse, where later ones must too and earlier ones may; `stream`: whether a reader from front to back "must"
@@ -243,7 +244,30 @@ class Ancillary:
     body: bytes
 
 
-Item = Region | Meta | Ancillary
+@dataclass
+class WorkingSet:
+    """To stand last. What is not None lies: the count, the tail's length, its magic and its zero."""
+    ranges: list[tuple[int, int, int]]
+    count: int | None = None
+    body_bytes: int | None = None
+    magic: bytes = bytes.fromhex("8B564D535753540A")
+    zero: int = 0
+    more: bytes = b""
+
+    @property
+    def type(self) -> int:
+        return 132
+
+    @property
+    def body(self) -> bytes:
+        out = struct.pack("<I", len(self.ranges) if self.count is None else self.count)
+        for region, first, pages in self.ranges:
+            out += struct.pack("<H", region) + first.to_bytes(5, "little") + pages.to_bytes(5, "little")
+        out += self.more
+        return out + self.magic + struct.pack("<II", len(out) + 16 if self.body_bytes is None else self.body_bytes, self.zero)
+
+
+Item = Region | Meta | Ancillary | WorkingSet
 
 
 def state(name: str, content: bytes) -> Region:
@@ -654,6 +678,8 @@ def good(name: str, note: str, items: list[Item], parents: list[str] | None = No
             metadata.update(item.pairs)
     entry: dict[str, Any] = {"expected": "ok", "note": note, "digest": blake3(b"".join(build.digests)).hex(), "metadata": metadata,
                              "regions": [content_of(i) for i in items if isinstance(i, Region)]}
+    if isinstance(items[-1] if items else None, WorkingSet):
+        entry["working_set"] = [list(r) for r in items[-1].ranges]
     compressors = {options.get("codec", "tiny"), *options.get("codecs", {}).values()} - {"tiny", "store", "over"}
     if compressors:
         entry["compressor"] = " ".join(sorted(compressors))
@@ -788,6 +814,55 @@ def make_good() -> None:
     features = [(1, 0, "later-thing"), (1, 63, "n" * 46), (2, 5, "another"), (2, 6, "x")]
     good("future-compatible", "unknown features a reader may ignore, unknown ancillary types",
          [*base_items(), Ancillary(222, b"later")], features=features)
+
+
+def make_working_sets() -> None:
+    """Regions 0 and 1 are memories of 9 and 3 pages, region 2 is a state."""
+    def items(last: Item) -> list[Item]:
+        first = base_items()
+        return [*first[:2], Region(MEMORY, "pc.bios", {1: D}, 3 * PAGE), first[2], last]
+
+    def bad(name: str, hint: str, last: WorkingSet, code: str = "corrupt", **options: Any) -> None:
+        refused(f"working-set-{name}", base(items=items(last), **options), "check", hint, code, stream="may",
+                also=("corrupt",) if code == "limit" else ())
+
+    good("working-set", "the order of first touch, in two memories; the last page is a short one", items(
+        WorkingSet([(0, 4, 2), (1, 0, 3), (0, 8, 1), (0, 0, 1), (0, 7, 1), (0, 1, 3)])))
+    good("working-set-most", "many ranges, each of one page", [ram({0: A}, 4000), WorkingSet([(0, i * 7 % 4000, 1) for i in range(4000)])])
+    tail = WorkingSet([(0, 0, 1)]).body
+    good("working-set-in-metadata", "a record of another type that ends like a working set is none", [
+        ram({0: A}, 1), Ancillary(128, tail), Ancillary(222, tail)])
+    bad("region", "of a region that is not there", WorkingSet([(3, 0, 1)]))
+    bad("region-max", "of a region that is not there", WorkingSet([(0, 0, 1), (65535, 0, 1)]))
+    bad("state", "of a state", WorkingSet([(2, 0, 1)]))
+    bad("past-end", "past a region's end", WorkingSet([(0, 8, 2)]))
+    bad("past-end-first", "past a region's end", WorkingSet([(1, 3, 1)]))
+    bad("past-end-max", "past a region's end", WorkingSet([(0, (1 << 40) - 1, (1 << 40) - 1)]))
+    bad("no-pages", "without pages", WorkingSet([(0, 1, 0)]))
+    bad("twice", "in two ranges", WorkingSet([(0, 4, 1), (1, 0, 1), (0, 4, 1)]))
+    bad("overlap", "in two ranges", WorkingSet([(0, 4, 1), (0, 2, 3)]))
+    bad("empty", "without ranges", WorkingSet([]))
+    bad("count-less", "tail does not fit", WorkingSet([(0, 0, 1), (0, 1, 1)], count=1))
+    bad("count-more", "", WorkingSet([(0, 0, 1)], count=2))
+    bad("count-limit", "over the limit", WorkingSet([(0, 0, 1)], count=65537), "limit")
+    bad("count-max", "over the limit", WorkingSet([(0, 0, 1)], count=2**32 - 1), "limit")
+    bad("body-empty", "too short", Ancillary(132, b""))
+    bad("tail-missing", "too short", Ancillary(132, WorkingSet([(0, 0, 1)]).body[:-16]))
+    bad("tail-bytes", "tail does not fit", WorkingSet([(0, 0, 1)], body_bytes=44))
+    bad("tail-bytes-max", "tail does not fit", WorkingSet([(0, 0, 1)], body_bytes=2**32 - 1))
+    bad("tail-magic", "tail does not fit", WorkingSet([(0, 0, 1)], magic=b"\x8bVMSWST\r"))
+    bad("tail-zero", "tail does not fit", WorkingSet([(0, 0, 1)], zero=1))
+    bad("bytes-more", "tail does not fit", WorkingSet([(0, 0, 1)], more=b"x"))
+    good_set = WorkingSet([(0, 0, 1)])
+    bad("body-check", "body_check does not fit", good_set, tweaks={"ancillary 0": put(spoil_body_check=1)})
+    bad("number", "number of the head", good_set, tweaks={"ancillary 0": put(number=1)})
+    refused("working-set-before-meta", base(items=[*items(good_set), Meta({"later": "x"})]), "check", "between WORKING_SET and SEAL",
+            stream="may")
+    refused("working-set-two", base(items=[*items(good_set), WorkingSet([(0, 1, 1)])]), "check", "between WORKING_SET and SEAL", stream="may")
+    refused("working-set-in-region", base(before={"close 0": lambda b: void(b.record("x", 132, {"body": good_set.body}))}), "check",
+            "inside a region", stream="may")
+    refused("working-set-after-seal", base(before={"catalog": lambda b: void(b.record("x", 132, {"body": good_set.body}))}), "check",
+            "between SEAL and CATALOG")
 
 
 def void(_: Any) -> None:
@@ -2293,6 +2368,7 @@ def make_all() -> None:
     make_close()
     make_meta_seal_catalog()
     make_children()
+    make_working_sets()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

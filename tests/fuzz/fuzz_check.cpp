@@ -3,6 +3,7 @@
 // what repair() gives back is clean.
 #include "fuzz/judge.h"
 #include "fuzz/mutate.h"
+#include "snap/working_set.h"
 
 using namespace snap;
 using namespace snap::test;
@@ -17,6 +18,12 @@ void demand_agreement(std::span<const std::byte> file, const CheckReport& report
   auto source = memory_source(file);
   auto reader = Reader::open(*source, {.parent = parent});
   demand(reader.has_value(), "clean, but cannot be opened");
+  const auto ranges = read_working_set(*source);
+  demand(ranges.has_value(), "clean, but its working set cannot be read");
+  Bytes again;
+  auto sink = memory_sink(again);
+  demand(write_with_working_set(*source, *ranges, *sink).has_value(), "clean, but its working set cannot be stored");
+  demand(std::equal(again.begin(), again.end(), file.begin(), file.end()), "its own working set stored changed a clean file");
   Kept kept;
   const auto streamed = read_through(file, kept, parent);
   demand(streamed.has_value(), "clean, but cannot be read front to back");

@@ -2,6 +2,7 @@
 // Any bytes as a snapshot that is opened and read at random, restored, and asked about its index.
 #include "fuzz/judge.h"
 #include "fuzz/mutate.h"
+#include "snap/working_set.h"
 
 using namespace snap;
 using namespace snap::test;
@@ -46,6 +47,19 @@ void demand_changes(Reader& reader, std::size_t region, bool readable, const Byt
   }
 }
 
+// Its ranges are ones that the regions have, and without it nothing else is lost.
+void demand_working_set(RandomSource& source, Reader& reader) {
+  const auto ranges = read_working_set(source);
+  if (!ranges) return;
+  demand(working_set_fault(*ranges, reader.regions()) == nullptr, "a working set that cannot be");
+  Bytes without;
+  auto sink = memory_sink(without);
+  if (!write_with_working_set(source, {}, *sink)) return;
+  auto rest = memory_source(without);
+  const auto again = Reader::open(*rest, {.without_parent = true});
+  demand(again.has_value() && (*again)->digest() == reader.digest(), "another snapshot without its working set");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -60,6 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const auto info_of_parent = read_parent_info(*source);
   demand(info_of_parent.has_value() && info_of_parent->parent == (*reader)->parent_ref() && info_of_parent->depth == (*reader)->depth(), "two answers about the parent");
+  demand_working_set(*source, **reader);
   constexpr std::uint64_t kMost = 8u << 20;
   std::vector<RegionRead> batch;
   std::vector<Bytes> out;

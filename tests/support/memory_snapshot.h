@@ -95,6 +95,7 @@ class MemoryWriter final : public Writer {
     snapshot_.metadata[std::string(key)] = value;
     return {};
   }
+  Result<void> set_working_set(std::span<const TouchedRange>) override { return check(!open_); }
   Result<void> begin_region(const RegionInfo& info, PageOrder order) override {
     const bool taken = std::any_of(snapshot_.regions.begin(), snapshot_.regions.end(), [&](const auto& region) {
       return region.info.kind == info.kind && region.info.name == info.name;

@@ -27,6 +27,7 @@
 #include "snap/io.h"
 #include "snap/reader.h"
 #include "snap/restore.h"
+#include "snap/working_set.h"
 
 namespace {
 
@@ -319,6 +320,22 @@ TEST(Vectors, GoodOnesBySeeking) {
   each("ok", [](const Vector& vector) {
     const auto source = snap::memory_source(vector.bytes);
     expect_by_seeking(vector.entry, *source, 64u << 20, 1u << 20);
+  });
+}
+
+TEST(Vectors, WorkingSets) {
+  each("ok", [](const Vector& vector) {
+    const auto source = snap::memory_source(vector.bytes);
+    const auto ranges = snap::read_working_set(*source);
+    ASSERT_TRUE(ranges) << explain(ranges.error());
+    json found = json::array();
+    for (const snap::TouchedRange& range : *ranges) found.push_back({range.region, range.first_page, range.pages});
+    EXPECT_EQ(found, vector.entry.value("working_set", json::array()));
+  });
+  each("refused", [](const Vector& vector) {
+    const auto source = snap::memory_source(vector.bytes);
+    const auto ranges = snap::read_working_set(*source);
+    EXPECT_TRUE(ranges || allowed(vector.entry, ranges.error().code)) << explain(ranges.error());
   });
 }
 

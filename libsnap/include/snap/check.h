@@ -21,7 +21,7 @@ enum class DamageKind {
   kHeader,
   kRecord,    ///< a record head or body is damaged or not legal
   kBlock,     ///< a block's data is lost
-  kIndex,     ///< a node, CLOSE, SEAL, catalog: can be made again
+  kIndex,     ///< a node, CLOSE, SEAL, catalog, the head of a working set: can be made again
   kTrailer,   ///< missing or damaged: can be made again
   kGap,       ///< bytes that belong to no record, or records missing
   kContent,   ///< all checks fit, but the content does not give the digest recorded

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -45,6 +46,14 @@ struct RegionInfo {
   std::uint64_t size = kUnknownSize;  ///< bytes; kUnknownSize only while writing
   unsigned guest_page_log2 = 12;
   std::vector<Placement> placements;
+};
+
+/// A stretch of whole pages of a memory region.
+struct TouchedRange {
+  std::size_t region = 0;
+  std::uint64_t first_page = 0;
+  std::uint64_t pages = 0;
+  friend bool operator==(const TouchedRange&, const TouchedRange&) = default;
 };
 
 using Metadata = std::map<std::string, std::string>;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "snap/io.h"
 #include "snap/reader.h"
@@ -112,6 +113,7 @@ struct StreamResult {
   Digest digest;
   Metadata metadata;
   std::uint64_t file_bytes = 0;
+  std::vector<TouchedRange> working_set;  ///< as read_working_set() gives it; empty where there is none, or none that can be
 };
 
 /// Reads a snapshot front to back from a pipe in bounded memory (at most the copy window and a few blocks).

@@ -73,6 +73,9 @@ class Writer {
   /// Between regions only. Keys: a-z 0-9 . _ - /. The last value of a key counts.
   virtual Result<void> set_metadata(std::string_view key, std::string_view value) = 0;
 
+  /// Between regions; stored at finish(), which refuses ranges that cannot be one (snap/working_set.h). The last one counts; empty: none.
+  virtual Result<void> set_working_set(std::span<const TouchedRange> ranges) = 0;
+
   /// Regions are written one after another. info.size may be kUnknownSize; then end_region() settles it.
   virtual Result<void> begin_region(const RegionInfo& info, PageOrder order = PageOrder::kAscending) = 0;
   /// kAscending: the next bytes. The data is copied.

@@ -88,7 +88,8 @@ Result<void> Checker::walk() {
 }
 
 Result<void> Checker::take(const Record& record) {
-  if (record.prior != prior_) {
+  const bool follows = record.prior == prior_;
+  if (!follows) {
     SNAP_TRY(flush_blocks());
     if (chain_known_) damage(DamageKind::kGap, corrupt(record.offset, "a record that does not follow the one before it"), true);
     place_known_ = false;
@@ -101,6 +102,10 @@ Result<void> Checker::take(const Record& record) {
   prior_ = record.head_check;
   ++records_;
   const bool behind_ancillary = std::exchange(after_ancillary_, record.ancillary());
+  const bool behind_working_set = std::exchange(after_working_set_, record.type == wire::kWorkingSet);
+  if (behind_working_set && follows && record.type != wire::kSeal) {
+    damage(DamageKind::kRecord, corrupt(record.offset, "a record between the working set and the seal", record.type), true);
+  }
   if (records_ == 1 && header_.has_parent() && record.type != wire::kParent) {
     damage(DamageKind::kRecord, corrupt(record.offset, "a file with a parent that does not begin by naming it", record.type), true);
   }
@@ -115,6 +120,7 @@ Result<void> Checker::take(const Record& record) {
     case wire::kClose: return close_region(&record);
     case wire::kMeta: return take_meta(record);
     case wire::kParent: return take_parent(record);
+    case wire::kWorkingSet: return take_working_set(record);
     case wire::kSeal: return take_seal(&record);
     default: break;
   }

@@ -58,6 +58,7 @@ class Checker {
   Result<void> skip_to(std::uint64_t next, const Error& why);
   Result<bool> take_derived_node();
   Result<bool> take_derived_close();
+  Result<bool> take_derived_working_set();
   Result<bool> take_derived_seal();
   Result<bool> fits_before_next(const Record& derived);
   Result<void> resume_at(const Record& record);
@@ -81,6 +82,7 @@ class Checker {
   Result<void> check_parents_filling(std::uint64_t last_page, std::size_t used, std::uint64_t close_offset);
   Result<void> take_parent(const Record& record);
   Result<void> take_meta(const Record& record);
+  Result<void> take_working_set(const Record& record);
   Result<Digest> absent_digest(unsigned height, std::uint64_t number);
   Result<void> take_seal(const Record* record);
   Result<RegionClose> derive_close(std::uint64_t size);
@@ -123,6 +125,7 @@ class Checker {
   bool place_known_ = true;              // no gap since the last record that says in which region we are
   bool sealed_ = false;
   bool after_ancillary_ = false;
+  bool after_working_set_ = false;
   std::uint64_t metadata_bytes_ = 0;
   std::uint64_t offset_ = 0;
   std::uint64_t prior_ = 0;

@@ -5,6 +5,7 @@
 #include "base/fail.h"
 #include "check/checker.h"
 #include "codec/checksum.h"
+#include "image/working_set.h"
 
 namespace snap {
 
@@ -15,6 +16,8 @@ Result<void> Checker::take_gap(const Error& why) {
     if (node) return {};
     SNAP_TRY_ASSIGN(close, take_derived_close());
     if (close) return {};
+    SNAP_TRY_ASSIGN(working_set, take_derived_working_set());
+    if (working_set) return {};
     SNAP_TRY_ASSIGN(seal, take_derived_seal());
     if (seal) return {};
   }
@@ -66,6 +69,28 @@ Result<bool> Checker::take_derived_close() {
   ++records_;
   prior_ = derived.head_check;
   SNAP_TRY(close_region(&derived));
+  return true;
+}
+
+// Its head follows from its body, which is taken for one if the seal names that head.
+Result<bool> Checker::take_derived_working_set() {
+  if (open_ || lasting_damage_) return false;
+  const std::uint64_t body_offset = offset_ + sizeof(wire::RecordHead);
+  SNAP_TRY_ASSIGN(start, scanner_.bytes(body_offset, sizeof(wire::WorkingSetBody)));
+  const auto body_bytes = working_set_bytes_from_start(start);
+  if (!body_bytes) return false;
+  SNAP_TRY_ASSIGN(bytes, scanner_.bytes(body_offset, *body_bytes));
+  if (!parse_working_set(bytes, offset_, catalog_.regions)) return false;
+  const Bytes body(bytes.begin(), bytes.end());
+  const Record derived = derive(wire::kWorkingSet, 0, 0, 0, body);
+  SNAP_TRY_ASSIGN(fits, fits_before_next(derived));
+  if (!fits) return false;
+  damage(DamageKind::kIndex, corrupt(offset_, "the head of the working set is damaged"), false);
+  ++records_;
+  prior_ = derived.head_check;
+  after_ancillary_ = after_working_set_ = true;
+  offset_ += derived.record_bytes();
+  SNAP_TRY(emit_record(derived, body));
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include "base/fail.h"
 #include "check/checker.h"
 #include "codec/checksum.h"
+#include "image/working_set.h"
 
 namespace snap {
 
@@ -183,6 +184,21 @@ Result<void> Checker::take_meta(const Record& record) {
     for (const auto& [key, value] : *pairs) catalog_.metadata.insert_or_assign(key, value);
     metadata_bytes_ += body.size();
     if (metadata_bytes_ > format::kMaxMetaBytes) damage(DamageKind::kRecord, corrupt(record.offset, "the metadata is over its limit"), true);
+  }
+  return emit_record(record, body);
+}
+
+Result<void> Checker::take_working_set(const Record& record) {
+  Bytes body;
+  bool sound = false;
+  SNAP_TRY(body_of(record, body, sound));
+  const Catalog* const regions = !lasting_damage_ ? &catalog_ : known_ ? &*known_ : nullptr;  // what it may name
+  if (!sound) {
+    lasting_damage_ = true;
+  } else if (open_) {
+    if (place_known_) damage(DamageKind::kRecord, corrupt(record.offset, "a working set inside a region"), true);
+  } else if (regions != nullptr) {
+    if (const auto ranges = parse_working_set(body, record.offset, regions->regions); !ranges) damage(DamageKind::kRecord, ranges.error(), true);
   }
   return emit_record(record, body);
 }

@@ -56,8 +56,10 @@ Result<Record> parse_head(std::span<const std::byte> bytes, std::uint64_t offset
 Result<void> verify_body(const Record& record, std::span<const std::byte> body) {
   if (body.size() != record.body_bytes) return truncated(record.body_offset() + body.size(), "the file ends inside a record");
   if (check64(body) != record.body_check) {
-    return corrupt(record.offset, record.type == wire::kBlock ? "a block's check does not fit" : "a record's check does not fit",
-                   record.number);
+    const char* what = record.type == wire::kBlock        ? "a block's check does not fit"
+                       : record.type == wire::kWorkingSet ? "the working set's check does not fit"
+                                                          : "a record's check does not fit";
+    return corrupt(record.offset, what, record.number);
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include "codec/checksum.h"
 #include "image/catalog.h"
 #include "image/index.h"
+#include "image/working_set.h"
 #include "read/image.h"
 #include "snap/restore.h"
 
@@ -55,7 +56,7 @@ class StreamReader {
     if (header_.has_parent()) SNAP_TRY(read_parent());
     while (!sealed_) SNAP_TRY(read_record());
     SNAP_TRY(read_end());
-    return StreamResult{catalog_.digest, catalog_.metadata, offset_};
+    return StreamResult{catalog_.digest, catalog_.metadata, offset_, std::move(working_set_)};
   }
 
  private:
@@ -114,6 +115,8 @@ class StreamReader {
     Bytes body;
     SNAP_TRY_ASSIGN(record, next(body));
     const bool behind_ancillary = std::exchange(after_ancillary_, record.ancillary());
+    if (record.type != wire::kSeal) working_set_.clear();
+    if (record.type == wire::kWorkingSet && !open_) take_working_set(record, body);
     if (record.ancillary()) return {};
     if (record.type == wire::kNode && behind_ancillary) return corrupt(record.offset, "an index node behind an ancillary record");
     switch (record.type) {
@@ -125,6 +128,11 @@ class StreamReader {
       case wire::kSeal: return seal(record, body);
       default: return corrupt(record.offset, "a record out of its order", record.type);
     }
+  }
+
+  // One that cannot be is none: no content depends on it.
+  void take_working_set(const Record& record, std::span<const std::byte> body) {
+    if (auto ranges = parse_working_set(body, record.offset, catalog_.regions)) working_set_ = std::move(*ranges);
   }
 
   Result<void> open_region(const Record& record, std::span<const std::byte> body) {
@@ -330,6 +338,7 @@ class StreamReader {
   bool open_ = false;
   bool sealed_ = false;
   bool after_ancillary_ = false;
+  std::vector<TouchedRange> working_set_;
   std::uint64_t metadata_bytes_ = 0;
   std::uint64_t next_block_ = 0;
   std::uint32_t last_pages_ = 0;

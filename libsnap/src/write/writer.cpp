@@ -14,6 +14,7 @@
 #include "codec/checksum.h"
 #include "image/catalog.h"
 #include "image/index.h"
+#include "image/working_set.h"
 #include "io/file.h"
 #include "write/filler.h"
 #include "write/parent_pages.h"
@@ -79,6 +80,14 @@ class WriterImpl final : public Writer {
       catalog_.metadata.insert_or_assign(std::string(key), std::string(value));
       meta_written_ += sizeof(wire::MetaPair) + key.size() + value.size();
       if (meta_written_ > format::kMaxMetaBytes) return fail(Code::kLimit, "too much metadata");
+      return {};
+    });
+  }
+
+  Result<void> set_working_set(std::span<const TouchedRange> ranges) override {
+    return sticky([&]() -> Result<void> {
+      if (open_ || finished_) return invalid("a working set inside a region or after the end");
+      working_set_.assign(ranges.begin(), ranges.end());
       return {};
     });
   }
@@ -163,6 +172,8 @@ class WriterImpl final : public Writer {
     auto done = sticky([&]() -> Result<void> {
       if (open_ || finished_) return invalid("the end inside a region or after the end");
       SNAP_TRY(write_front());
+      if (const char* fault = working_set_fault(working_set_, catalog_.regions)) return invalid(fault);
+      if (!working_set_.empty()) SNAP_TRY(log_.write(wire::kWorkingSet, 0, 0, 0, encode_working_set(working_set_)));
       catalog_.digest = snapshot_digest(catalog_.regions);
       digest = catalog_.digest;
       SNAP_TRY(log_.write(wire::kSeal, 0, 0, 0, encode_seal(static_cast<std::uint32_t>(catalog_.regions.size()), digest)));
@@ -293,6 +304,7 @@ class WriterImpl final : public Writer {
   Catalog catalog_;
   std::set<std::pair<RegionKind, std::string>> names_;
   Metadata pending_metadata_;
+  std::vector<TouchedRange> working_set_;
   std::uint64_t meta_written_ = 0;
   Error error_;
   bool finished_ = false;

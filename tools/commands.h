@@ -13,6 +13,7 @@ Command add_info(Options& options);
 Command add_check(Options& options);
 Command add_compare(Options& options);
 Command add_map(Options& options);
+Command add_working_set(Options& options);
 Command add_flatten(Options& options);
 Command add_rebase(Options& options);
 Command add_base(Options& options);

@@ -11,9 +11,11 @@
 #include "lineage.h"
 #include "open.h"
 #include "qemu_needs.h"
+#include "recording.h"
 #include "report.h"
 #include "snap/import.h"
 #include "snap/reader.h"
+#include "snap/working_set.h"
 #include "text.h"
 #include "tree.h"
 
@@ -86,6 +88,11 @@ Json snapshot_json(Input& input, const Reader& reader, const Lineage* lineage) {
     json["qemu"] = {{"machine", needs->machine}, {"memory", needs->memory}, {"ram", needs->ram}, {"arguments", needs->arguments}};
   }
   if (lineage != nullptr) lineage->add_to(json);
+  if (const auto ranges = read_working_set(input.source()); !ranges) {
+    json["working_set"] = nullptr;
+  } else if (!ranges->empty()) {
+    json["working_set"] = {{"ranges", ranges->size()}, {"bytes", touched_bytes(reader, *ranges)}};
+  }
   return json;
 }
 
@@ -112,6 +119,11 @@ std::string snapshot_text(Input& input, const Reader& reader, const Lineage* lin
   text += fmt::format("content:     {} of memory, {} of state\n", human_bytes(memory), human_bytes(state));
   text += fmt::format("digest:      {}\nblock size:  {} KiB\n", to_hex(reader.digest()), reader.block_bytes() / 1024);
   if (lineage != nullptr) text += lineage->text();
+  if (const auto ranges = read_working_set(input.source()); !ranges) {
+    text += fmt::format("working set: cannot be read: {}\n", describe(ranges.error()));
+  } else if (!ranges->empty()) {
+    text += fmt::format("working set: {}, {}\n", plural(ranges->size(), "range"), human_bytes(touched_bytes(reader, *ranges)));
+  }
   std::string regions, states;
   for (std::size_t i = 0; i < reader.regions().size(); ++i) {
     (reader.regions()[i].kind == RegionKind::kMemory ? regions : states) += region_text(reader, i);

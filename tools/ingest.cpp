@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ingest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -8,6 +10,7 @@
 #include "new_parent.h"
 #include "signals.h"
 #include "snap/restore.h"
+#include "snap/working_set.h"
 
 namespace snap::tool {
 namespace {
@@ -19,6 +22,15 @@ Result<std::uint64_t> finish(Writer& writer, const Digest* expected) {
   if (!digest) return digest.error();
   if (expected != nullptr && *digest != *expected) return kOtherContent;
   return writer.taken_bytes();
+}
+
+/// One that cannot be read is left behind: no content depends on it.
+Result<void> copy_working_set(Input& input, Writer& writer) {
+  const auto ranges = read_working_set(input.source());
+  if (ranges) return writer.set_working_set(*ranges);
+  if (ranges.error().code != Code::kCorrupt) return ranges.error();
+  say(fmt::format("{}: the working set is left behind: {}", input.name(), describe(ranges.error())));
+  return {};
 }
 
 /// `failed` is set where the snapshot cannot be read: an error of a parent is the new snapshot's parent's otherwise.
@@ -76,6 +88,7 @@ Result<std::uint64_t> copy_stream(Input& input, const IngestOptions& options, Wr
   const Result<StreamResult> result = read_stream(input.stream(), visitor, parents.finder());
   if (!result && !visitor.writer_failed()) parents.fail_if_theirs(result.error());
   if (!result) return result.error();
+  if (const auto kept = writer.set_working_set(result->working_set); !kept) return kept.error();
   for (const auto& [key, value] : result->metadata) {
     if (const auto set = writer.set_metadata(key, value); !set) return set.error();
   }
@@ -163,6 +176,7 @@ Result<std::uint64_t> ingest(Input& input, Destination& destination, const Write
     OpenSnapshot opened(input, options.parents);
     opened.chain().refuse_as_output(options.destination, input.name());
     std::atomic<bool> failed{false};
+    if (const auto kept = copy_working_set(input, **created); !kept) return kept.error();
     const auto copied = copy_snapshot(opened.reader(), **created, tally, failed);
     if (!copied && failed && copied.error().ancestor != 0) opened.fail(copied.error());
     return copied;

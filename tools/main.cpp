@@ -29,6 +29,7 @@ int parse_and_run(int argc, char** argv) {
   line.add("check", "Find all damage of snapshots; repair what can be", add_check);
   line.add("compare", "Compare the content of two files", add_compare);
   line.add("map", "List the memory that differs from the parent's", add_map);
+  line.add("working-set", "The order in which a guest touches its memory: print, store, remove", add_working_set);
   line.add("flatten", "Make a difference stand alone", add_flatten);
   line.add("rebase", "Make a snapshot a difference against another parent", add_rebase);
   line.add("base", "The memory of bases that clones share on this host: list, load, drop", add_base);

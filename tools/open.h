@@ -52,6 +52,7 @@ class Input {
   Format format() const { return format_; }
   /// A file or block device, not a pipe.
   bool seekable() const { return source_ != nullptr; }
+  int fd() const { return fd_.get(); }
   /// For reading at random. A pipe is first copied into a temporary file.
   GuardedSource& source();
   /// A pipe's bytes; only where it is not seekable.

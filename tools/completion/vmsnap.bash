@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for vmsnap(1)
 
-_vmsnap_commands='convert save restore info check compare map flatten rebase base bench'
+_vmsnap_commands='convert save restore info check compare map working-set flatten rebase base bench'
 _vmsnap_formats='vmsnap raw qcow2 vmstate mapped-ram libvirt elf xen'
 
 _vmsnap_writer_options() {
@@ -74,6 +74,7 @@ _vmsnap() {
     check) options='--repair --parent --output= -j -q --help' ;;
     compare) options='--region --parent -j -p -q --help' ;;
     map) options='--region --output= --help' ;;
+    working-set) options='--store --remove --output= -q --help' ;;
     flatten) options='--parent -o -j -p -q --help' ;;
     base) options='--all --base-dir --parent --output= -j -p -q --help' ;;
     rebase) options='-B --parent -o -j -p -q --help' ;;

@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   cmake ninja-build g++ pkg-config git zstd
   liblz4-dev libzstd-dev libxxhash-dev liburing-dev libisal-dev zlib1g-dev libbz2-dev liblzma-dev liblzo2-dev librust-blake3-dev
-  libcli11-dev nlohmann-json3-dev libfmt-dev
+  libcli11-dev nlohmann-json3-dev libfmt-dev libfuse3-dev fuse3
 )
 if [ "${1:-}" = --tests ]; then
   packages+=(

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "mounted_base.h"
 #include "signals.h"
 #include "snap/import.h"
 #include "text.h"
@@ -76,15 +77,21 @@ std::size_t base_region(const Reader& reader, const std::string& name) {
 }
 
 Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned threads, Tally& tally)
-    : threads_(threads), tally_(tally), store_(args.directory) {
+    : threads_(threads), tally_(tally) {
   if (input.format() != Format::kVmsnap || !input.seekable()) fail_usage(fmt::format("--clone: {} is no snapshot in a file", input.name()));
   if (!args.base.empty()) {
-    places.push_back(args.base);
+    wanted_ = digest_in_view(args.base);
+    if (wanted_) {
+      view_ = args.base;
+    } else {
+      places.push_back(args.base);
+    }
     if (!is_directory(args.base)) {
       wanted_ = snapshot_digest(args.base);
       if (!wanted_) fail_usage(fmt::format("--base {}: is no snapshot and no directory", printable(args.base)));
     }
   }
+  if (view_.empty()) store_.emplace(args.directory);
   opened_ = std::make_unique<OpenSnapshot>(input, places, [this](Reader& parent, unsigned distance, const std::string& name) -> Reader& {
     return stand_in(parent, distance, name);
   });
@@ -108,6 +115,7 @@ Clone::Clone(Input& input, const CloneArgs& args, ParentPlaces places, unsigned 
 Reader& Clone::stand_in(Reader& parent, unsigned distance, const std::string& name) {
   if (wanted_ ? parent.digest() != *wanted_ : distance != 0) return parent;
   take_base(parent, name);
+  if (!view_.empty()) return parent;
   held_ = must(hold_with(parent, base_region_, memory_.fd.get()), name);
   base_ = held_.get();
   return *held_;
@@ -115,7 +123,7 @@ Reader& Clone::stand_in(Reader& parent, unsigned distance, const std::string& na
 
 void Clone::take_base(Reader& base, const std::string& name) {
   base_region_ = base_region(base, name);
-  memory_ = store_.open(base, base_region_, name, threads_, tally_);
+  memory_ = store_ ? store_->open(base, base_region_, name, threads_, tally_) : memory_in_view(view_, base.regions()[base_region_]);
   base_ = &base;
 }
 

@@ -15,7 +15,7 @@ namespace snap::tool {
 
 struct CloneArgs {
   bool clone = false;
-  std::string base;       ///< a snapshot, or a directory of parents; empty: the guest's own parent, or itself where it has none
+  std::string base;       ///< a snapshot, its folder in a view, or a directory of parents; empty: the guest's own parent, or itself where it has none
   std::string directory;  ///< of kept bases; empty: the default
 };
 
@@ -40,7 +40,8 @@ class Clone {
   unsigned threads_;
   Tally& tally_;
   std::optional<Digest> wanted_;  ///< the base's; nothing: that of the nearest parent
-  BaseStore store_;
+  std::string view_;              ///< the base's folder in a mounted view; empty: it is kept by the store
+  std::optional<BaseStore> store_;
   BaseStore::Memory memory_;
   Reader* base_ = nullptr;  ///< that the memory is of
   std::size_t base_region_ = 0;

@@ -17,6 +17,8 @@ Command add_working_set(Options& options);
 Command add_flatten(Options& options);
 Command add_rebase(Options& options);
 Command add_base(Options& options);
+Command add_mount(Options& options);
+Command add_umount(Options& options);
 Command add_bench(Options& options);
 
 }  // namespace snap::tool

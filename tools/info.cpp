@@ -8,6 +8,7 @@
 #include <string>
 
 #include "commands.h"
+#include "info.h"
 #include "lineage.h"
 #include "open.h"
 #include "qemu_needs.h"
@@ -173,10 +174,10 @@ std::string image_text(Input& input, const std::vector<Qcow2Snapshot>& snapshots
   return text;
 }
 
-void print_json(const Json& json) {
-  // Names in foreign files need not be UTF-8.
-  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-}
+// Names in foreign files need not be UTF-8.
+std::string dumped(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+void print_json(const Json& json) { print(dumped(json)); }
 
 void info_of_snapshot(Input& input, const ParentPlaces& places, bool as_json) {
   const auto reader = Reader::open(input.source(), {.cache_bytes = 1u << 20, .without_parent = true});
@@ -223,6 +224,15 @@ int info(const std::string& file, const ParentPlaces& places, bool as_json) {
 }
 
 }  // namespace
+
+std::string info_json(Input& input, const Reader& reader) {
+  Json json = snapshot_json(input, reader, nullptr);
+  if (const auto& parent = reader.parent_ref()) {
+    json["depth"] = reader.depth();
+    json["parent"] = {{"digest", to_hex(parent->digest)}, {"hint", parent->hint}};
+  }
+  return dumped(json);
+}
 
 Command add_info(Options& options) {
   struct Args {

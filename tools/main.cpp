@@ -33,6 +33,8 @@ int parse_and_run(int argc, char** argv) {
   line.add("flatten", "Make a difference stand alone", add_flatten);
   line.add("rebase", "Make a snapshot a difference against another parent", add_rebase);
   line.add("base", "The memory of bases that clones share on this host: list, load, drop", add_base);
+  line.add("mount", "Show a snapshot, or a directory of them, as files", add_mount);
+  line.add("umount", "Take a mount away", add_umount);
   line.add("bench", "Run vmsnap-bench", add_bench);
   return line.run(argc, argv);
 }

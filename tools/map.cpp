@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "changes.h"
 #include "commands.h"
 #include "emit.h"
 #include "open.h"
@@ -14,8 +14,6 @@
 
 namespace snap::tool {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kPrintBytes = 64u << 10;
 
@@ -39,15 +37,6 @@ class Lines {
  private:
   std::string text_;
 };
-
-Json range_json(const RegionInfo& region, const ChangedRange& range) {
-  Json json{{"region", region.name}, {"offset", range.offset}, {"bytes", range.length}, {"zero", range.zero}, {"guest", Json::array()}};
-  for (const Placement& placement : region.placements) {
-    const Placement part = clip(placement, range.offset, range.length);
-    if (part.length != 0) json["guest"].push_back({{"guest_address", part.guest_address}, {"bytes", part.length}});
-  }
-  return json;
-}
 
 std::string range_text(const RegionInfo& region, const ChangedRange& range) {
   return fmt::format("{:<16} {:>#14x} {:>#12x}{}{}\n", printable(region.name), range.offset, range.length, range.zero ? "  zero" : "",
@@ -80,8 +69,7 @@ int map(const MapArgs& args) {
     const auto done = visit_changes(**reader, index, [&](const ChangedRange& range) -> Result<void> {
       listed += pages_of(range.length);
       if (!as_json) return lines.add(range_text(region, range)), Result<void>();
-      // Names in foreign files need not be UTF-8.
-      lines.add(separator + range_json(region, range).dump(-1, ' ', false, Json::error_handler_t::replace));
+      lines.add(separator + change_json(region, range));
       separator = ",\n  ";
       return {};
     });

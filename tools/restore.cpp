@@ -155,7 +155,7 @@ Command add_restore(Options& options) {
   options.text("--qmp", args->socket, "SOCKET", "The monitor of a QEMU that waits with -incoming defer");
   options.flag("--exec", args->exec, "Start QEMU, with the command line behind '--', and stay until it ends");
   options.flag("--clone", args->clone.clone, "Map the guest's RAM privately from its base's, and send only what differs");
-  options.text("--base", args->clone.base, "FILE|DIR", "The base of a clone, or a directory in which it is looked for; by default the guest's own parent");
+  options.text("--base", args->clone.base, "FILE|DIR", "The base of a clone, or its folder in a mounted view, or a directory in which it is looked for; by default the guest's own parent");
   options.text("--base-dir", args->clone.directory, "DIR", "Where kept bases are registered; by default vmsnap in $XDG_RUNTIME_DIR or /run");
   options.flag("--paused", args->paused, "Leave the guest stopped");
   options.flag("--running", args->running, "Let the guest run, whether or not it did when it was saved");

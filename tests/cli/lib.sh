@@ -200,3 +200,17 @@ record() { records "$1" | awk -v type="$2" '$1 == type && !seen++ { print $2, $3
 
 # json FILE EXPRESSION: a Python expression over what the file holds, called j.
 json() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
+
+# For a test that mounts views. What is still mounted at the end is taken away.
+requires_view() {
+  requires fusermount3 mountpoint
+  [[ -c /dev/fuse && -w /dev/fuse ]] || skip "needs /dev/fuse"
+  trap 'unmount_all; rm -rf "$work"' EXIT
+}
+
+unmount_all() {
+  local at
+  while read -r at; do
+    umount -l "$at" 2>/dev/null || fusermount3 -uz "$at" || true
+  done < <(awk -v work="$work/" 'index($5, work) == 1 {print $5}' /proc/self/mountinfo)
+}

@@ -38,6 +38,7 @@ LIBRARIES = {
     "zstd": ["codec", "vmm"], "lz4": ["codec"], "xxhash": ["codec"], "blake3": ["codec", "vmm"],
     "liburing": ["io"], "isa-l": ["vmm"], "igzip": ["vmm"], "crc.h": ["vmm"], "zlib": ["vmm"], "zconf": ["vmm"], "bzlib": ["vmm"], "lzma": ["vmm"], "lzo/": ["vmm"],
 }
+FUSE_SHOWS = {"fuse/source.h", "fuse/server.h"}
 FORMAT_MAY = {"cstdint", "bit", "cstring", "cstddef"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 SOURCES = {".c", ".cc", ".cpp", ".h", ".hpp"}
@@ -86,8 +87,12 @@ def why_not(root, path, quote, name):
         if library and folder not in LIBRARIES[library]:
             return f"only {' '.join(LIBRARIES[library])}/ knows {library}"
         return None
+    if area == "tools" and first == "fuse":
+        return None if name in FUSE_SHOWS else "of fuse/ others see source.h and server.h only"
     if area in ("tools", "fuse", "examples") and (inside or library_of(name)):
         return f"{area}/ sees include/snap only"
+    if area != "fuse" and area != "bench" and "fuse" in name and quote == "<":
+        return "only fuse/ knows libfuse"
     if area == "bench" and inside and first != "format":
         return "bench/ sees include/snap and format only"
     return None
@@ -138,6 +143,8 @@ def self_test():
             ("libsnap/include/snap/a.h", "#include <zstd.h>\n"),
             ("libsnap/include/snap/a.h", '#include "base/bytes.h"\n'),
             ("tools/a.cpp", '#include "base/bytes.h"\n'),
+            ("tools/a.cpp", '#include "fuse/tree.h"\n'),
+            ("tools/a.cpp", "#include <fuse_lowlevel.h>\n"),
             ("format/a.h", "#include <vector>\n"),
         ]
         assert all(not faults(*each) for each in good), [faults(*each) for each in good]

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Puts memory decoded into the kernel's page cache before somebody asks for it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tree.h"
+
+struct fuse_session;
+
+namespace snap::view {
+
+/// Any thread may call any method.
+class Prefetcher {
+ public:
+  Prefetcher(fuse_session* session, unsigned threads) : session_(session), threads_(threads) {}
+  /// Waits for what it began; the kernel must no longer hold it up.
+  ~Prefetcher();
+
+  /// The ranges, in their order, as far as the file shows them. Once for each file: what comes again is not done.
+  void start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::vector<TouchedRange>& ranges);
+  /// What is under way ends soon.
+  void stop();
+
+ private:
+  struct Work {
+    std::uint64_t inode = 0;
+    std::shared_ptr<Tree> tree;
+    File* file = nullptr;
+    std::vector<std::pair<std::uint64_t, std::size_t>> pieces;  // of the file: offset, length
+    std::size_t next = 0;
+  };
+  void run();
+  bool store(std::uint64_t inode, std::uint64_t offset, const Answer& answer) const;
+
+  fuse_session* session_;
+  unsigned threads_;
+  std::atomic<bool> stopped_{false};
+  std::mutex mutex_;
+  std::condition_variable more_;
+  std::set<std::uint64_t> begun_;
+  std::deque<std::shared_ptr<Work>> queue_;
+  std::vector<std::thread> workers_;  // from the first start() on
+};
+
+}  // namespace snap::view

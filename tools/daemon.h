@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// A command that stays and serves.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+
+namespace snap::tool {
+
+/// The caller's parent gets 0 and ends here; what goes on is a child without a terminal, whose standard output and errors go nowhere. No
+/// thread may run yet.
+void go_to_background();
+
+/// What a daemon has to say: to stderr, or once it is in the background to the system's log. From any thread.
+void log_line(const std::string& message, bool background);
+
+/// Tells the service manager that started us, if one did: "READY=1", "STOPPING=1" (sd_notify(3), whose protocol this is).
+void notify_manager(const std::string& state);
+
+/// SIGINT, SIGTERM and SIGHUP call `on_signal`, in a thread of its own, instead of what they did; a second one ends the process at once. Made
+/// before any other thread. The destructor puts nothing back.
+class SignalThread {
+ public:
+  explicit SignalThread(std::function<void()> on_signal);
+  ~SignalThread();
+
+ private:
+  std::thread thread_;
+};
+
+}  // namespace snap::tool

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// What there is to say of a snapshot.
+#pragma once
+
+#include <string>
+
+#include "open.h"
+#include "snap/reader.h"
+
+namespace snap::tool {
+
+/// As `vmsnap info --output=json` has it, without what takes reading through its parents. `input`: its file.
+std::string info_json(Input& input, const Reader& reader);
+
+}  // namespace snap::tool

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "commands.h"
+#include "daemon.h"
+#include "fuse/server.h"
+#include "mount_source.h"
+#include "open.h"
+#include "recording.h"
+#include "text.h"
+
+namespace snap::tool {
+namespace {
+
+constexpr unsigned kLeastThreads = 4;  // some wait for the disk
+constexpr unsigned kMostThreads = 64;
+constexpr std::size_t kLeastCache = 1u << 20;
+
+struct MountArgs {
+  std::string source, directory;
+  std::vector<std::string> options;
+  ParentPlaces parents;
+  std::string record, prefetch;
+  bool foreground = false;
+  // From `options`:
+  view::ServerOptions server;
+};
+
+std::uint64_t number_of(std::string_view key, std::string_view text) {
+  const auto number = parse_bytes(text);
+  if (!number) fail_usage(fmt::format("-o {}={}: is no number", key, printable(text)));
+  return *number;
+}
+
+/// What mount(8) and fstab(5) may add, which says nothing here.
+bool is_for_others(std::string_view key) {
+  constexpr std::array<std::string_view, 22> kKnown{"rw",   "defaults", "auto",  "noauto", "user",  "nouser", "users",   "owner",    "group",      "nofail", "_netdev",
+                                                    "exec", "noexec",   "suid",  "nosuid", "dev",   "nodev",  "relatime", "norelatime", "noatime", "atime",  "strictatime"};
+  return std::find(kKnown.begin(), kKnown.end(), key) != kKnown.end() || key.starts_with("x-") || key.starts_with("comment=");
+}
+
+void take_option(std::string_view word, MountArgs& args) {
+  const std::size_t equals = word.find('=');
+  const std::string_view key = word.substr(0, equals);
+  const std::string_view value = equals == word.npos ? std::string_view() : word.substr(equals + 1);
+  const bool has_value = equals != word.npos && !value.empty();
+  if (key == "threads" && has_value) {
+    const std::uint64_t threads = number_of(key, value);
+    if (threads < 1 || threads > kMostThreads) fail_usage(fmt::format("-o threads: 1 to {}", kMostThreads));
+    args.server.threads = static_cast<unsigned>(threads);
+  } else if (key == "cache_size" && has_value) {
+    args.server.cache_bytes = number_of(key, value);
+    if (args.server.cache_bytes < kLeastCache) fail_usage("-o cache_size: at least 1M");
+  } else if (key == "parent" && has_value) {
+    args.parents.emplace_back(value);
+  } else if (key == "record" && has_value) {
+    args.record = value;
+  } else if (key == "prefetch" && has_value) {
+    args.prefetch = value;
+  } else if (word == "noprefetch") {
+    args.server.prefetch = false;
+  } else if (word == "allow_other") {
+    args.server.allow_other = true;
+  } else if (word == "ro") {
+    args.server.read_only = true;
+  } else if (!word.empty() && !is_for_others(word)) {
+    fail_usage(fmt::format("-o {}: is no option of a mount", printable(word)));
+  }
+}
+
+void take_options(MountArgs& args) {
+  args.server.threads = std::clamp(online_cpus(), kLeastThreads, kMostThreads / 4);
+  for (const std::string& list : args.options) {
+    for (std::string_view left = list; !left.empty();) {
+      const std::size_t comma = std::min(left.find(','), left.size());
+      take_option(left.substr(0, comma), args);
+      left.remove_prefix(std::min(left.size(), comma + 1));
+    }
+  }
+}
+
+/// Written beside its name first, so that whoever waits for it finds all of it.
+void write_recording(const std::string& path, const Reader& reader, std::span<const TouchedRange> ranges) {
+  const auto file = must(AtomicFile::create(path.c_str()), path);
+  const std::string text = recording_text(reader, ranges);
+  must(stream_sink(file->fd())->write(std::as_bytes(std::span(text))), path);
+  must(file->commit(), path);
+}
+
+std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
+
+class Mount {
+ public:
+  explicit Mount(MountArgs& args) : args_(args) {}
+
+  int run() {
+    const auto log = [this](const std::string& message) { log_line(message, background_); };
+    const std::string directory = resolved();
+    args_.server.name = absolute(args_.source);
+    args_.server.log = log;
+    args_.server.record = !args_.record.empty();
+    if (!args_.record.empty()) args_.record = absolute(args_.record);
+    std::unique_ptr<view::Server> server;
+    if (is_directory(args_.source)) {
+      if (!args_.record.empty() || !args_.prefetch.empty()) fail_usage("--record and --prefetch are for one snapshot, not for a directory");
+      for (std::string& place : args_.parents) place = absolute(place);
+      server = view::Server::mount(shelf_of(args_.server.name, args_.parents, log), directory, args_.server);
+    } else {
+      source_ = open_for_view(args_.source, args_.parents, log);
+      if (!args_.prefetch.empty()) args_.server.working_set = read_recording(args_.prefetch, source_->reader());
+      server = view::Server::mount(source_, directory, args_.server);
+    }
+    if (!server) throw Failure{kExitIo, fmt::format("{}: cannot mount", directory)};
+    if (!args_.foreground) {
+      background_ = true;
+      go_to_background();
+    }
+    return serve(*server, directory);
+  }
+
+ private:
+  std::string resolved() const {
+    std::error_code error;
+    const auto path = std::filesystem::canonical(args_.directory, error);
+    if (error || !is_directory(path.string())) {
+      throw Failure{kExitNotFound, fmt::format("{}: {}", args_.directory, error ? error.message() : "is no directory")};
+    }
+    return path.string();
+  }
+
+  int serve(view::Server& server, const std::string& directory) {
+    const SignalThread signals([&] {
+      notify_manager("STOPPING=1");
+      server.detach();
+    });
+    notify_manager(fmt::format("READY=1\nSTATUS={} on {}", args_.server.name, directory));
+    const bool ended_well = server.serve();
+    if (!args_.record.empty()) write_recording(args_.record, source_->reader(), server.recording());
+    return ended_well ? kExitOk : kExitIo;
+  }
+
+  MountArgs& args_;
+  bool background_ = false;
+  std::shared_ptr<view::Source> source_;
+};
+
+}  // namespace
+
+Command add_mount(Options& options) {
+  auto args = std::make_shared<MountArgs>();
+  options.flag("-f,--foreground", args->foreground, "Stay in the foreground");
+  options.texts("-o", args->options, "OPTION,...", "cache_size=SIZE, threads=N, allow_other, ro, noprefetch; parent=, record=, prefetch= as the options of those names");
+  options.text("--record", args->record, "W", "Write the order in which memory is first touched to the file W, when the mount ends");
+  options.text("--prefetch", args->prefetch, "W", "Have what the recording W names decoded before it is touched; by default what the snapshot has stored");
+  options.parents(args->parents);
+  options.operand("SOURCE", args->source, "A snapshot, or a directory of snapshots");
+  options.operand("DIRECTORY", args->directory, "Where it is to be seen");
+  return [args] {
+    take_options(*args);
+    return Mount(*args).run();
+  };
+}
+
+}  // namespace snap::tool

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "commands.h"
+#include "fuse/server.h"
+#include "open.h"
+#include "text.h"
+
+namespace snap::tool {
+namespace {
+
+struct UmountArgs {
+  std::string directory;
+  bool lazy = false;
+};
+
+/// The process that serves what is mounted there; none where that is no view of ours.
+Fd server_of(const std::string& directory) {
+  std::array<char, 32> text{};
+  const ssize_t length = ::getxattr(directory.c_str(), view::kServerAttribute, text.data(), text.size());
+  int process = 0;
+  if (length <= 0 || std::from_chars(text.data(), text.data() + length, process).ec != std::errc()) return Fd();
+  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+}
+
+/// What it still has to write is there when this command ends.
+void await_end(const Fd& server) {
+  constexpr int kMostMilliseconds = 10000;
+  pollfd ended{.fd = server.get(), .events = POLLIN, .revents = 0};
+  if (server.get() >= 0) (void)::poll(&ended, 1, kMostMilliseconds);
+}
+
+int umount(const UmountArgs& args) {
+  // A mount whose server died cannot be looked at, but its parent can.
+  std::error_code error;
+  const std::filesystem::path given = std::filesystem::absolute(args.directory).lexically_normal();
+  const std::filesystem::path parent = std::filesystem::canonical(given.has_filename() ? given.parent_path() : given.parent_path().parent_path(), error);
+  const std::string directory = error ? given.string() : (parent / (given.has_filename() ? given.filename() : given.parent_path().filename())).string();
+  const Fd server = server_of(directory);
+  switch (const int failed = view::unmount(directory, args.lazy); failed) {
+    case 0: break;
+    case -1: return kExitIo;
+    case EINVAL: throw Failure{kExitNotFound, fmt::format("{}: nothing is mounted there", printable(args.directory))};
+    case EBUSY: throw Failure{kExitIo, fmt::format("{}: is in use; --lazy takes it out of sight, and it ends with its last user", printable(args.directory))};
+    default: throw Failure{failed == ENOENT ? kExitNotFound : kExitIo, fmt::format("{}: cannot unmount: {}", printable(args.directory), std::strerror(failed))};
+  }
+  if (!args.lazy) await_end(server);
+  return kExitOk;
+}
+
+}  // namespace
+
+Command add_umount(Options& options) {
+  auto args = std::make_shared<UmountArgs>();
+  options.flag("--lazy", args->lazy, "Also where it is in use: it can be seen no more, and ends with its last user");
+  options.operand("DIRECTORY", args->directory, "Where a view is mounted");
+  return [args] { return umount(*args); };
+}
+
+}  // namespace snap::tool

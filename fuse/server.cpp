@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -57,6 +60,10 @@ struct Listing {
   std::vector<Entry> entries;
 };
 
+class ServerImpl;
+/// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
+ServerImpl* tells_for = nullptr;
+
 class ServerImpl final : public Server {
  public:
   ServerImpl(std::shared_ptr<Shelf> shelf, ServerOptions options)
@@ -71,6 +78,7 @@ class ServerImpl final : public Server {
       fuse_session_unmount(session_);
       fuse_session_destroy(session_);
     }
+    tells_for = nullptr;
   }
 
   bool mount(const std::string& directory);
@@ -80,6 +88,7 @@ class ServerImpl final : public Server {
     if (const int error = unmount(directory_, true); error > 0 && error != EINVAL) log(directory_ + ": cannot unmount: " + std::strerror(error));
   }
   std::vector<TouchedRange> recording() const override { return touches_.ranges(); }
+  void log(const std::string& message);
 
  private:
   static ServerImpl& of(fuse_req_t request) { return *static_cast<ServerImpl*>(fuse_req_userdata(request)); }
@@ -110,7 +119,6 @@ class ServerImpl final : public Server {
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void touch_main_memory();
   void answer();
-  void log(const std::string& message);
   void log(const Tree& tree, const Error& error) { log(tree.source().explain(error)); }
 
   ServerOptions options_;
@@ -448,7 +456,18 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+void tell(fuse_log_level level, const char* format, va_list arguments) {
+  if (level > FUSE_LOG_WARNING || tells_for == nullptr) return;
+  std::array<char, 512> text;
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  std::string message(text.data());
+  while (message.ends_with('\n')) message.pop_back();
+  tells_for->log(message);
+}
+
 bool ServerImpl::mount(const std::string& directory) {
+  tells_for = this;
+  fuse_set_log_func(tell);
   directory_ = directory;
   std::string mount_options = "nosuid,nodev,default_permissions,subtype=vmsnap,max_read=" + std::to_string(kMostRead) + ",fsname=" + escaped(options_.name);
   if (options_.allow_other) mount_options += ",allow_other";

@@ -5,10 +5,13 @@
 
 #include <cstring>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "base_keeper.h"
 #include "bench.h"
 #include "commands.h"
+#include "mount_helper.h"
 #include "report.h"
 #include "signals.h"
 
@@ -39,6 +42,13 @@ int parse_and_run(int argc, char** argv) {
   return line.run(argc, argv);
 }
 
+int help_mount(int argc, char** argv) {
+  std::vector<std::string> words = words_of_mount_helper(argc, argv);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  return words.empty() ? static_cast<int>(kExitOk) : parse_and_run(static_cast<int>(pointers.size()), pointers.data());
+}
+
 /// Where one of them is closed, the next file opened would take its number, and a message would be written into it.
 /// A stand-in opened the wrong way round fails as the closed one would.
 void occupy_standard_descriptors() {
@@ -53,7 +63,7 @@ int guarded_main(int argc, char** argv) {
     if (argc > 1 && std::strcmp(argv[1], "bench") == 0) run_bench(argv);
     if (argc > 2 && std::strcmp(argv[1], "base-keeper") == 0) return keep_base(argv[2]);
     install_signal_handlers();
-    return parse_and_run(argc, argv);
+    return is_mount_helper(argv[0]) ? help_mount(argc, argv) : parse_and_run(argc, argv);
   } catch (const Failure& failure) {
     if (!failure.message.empty()) say(failure.message);
     if (failure.status == kExitUsage) say("try 'vmsnap help' or 'vmsnap help COMMAND'");

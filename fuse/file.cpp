@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <new>
 
 namespace snap::view {
@@ -56,9 +57,11 @@ void Answer::append(const void* bytes, std::size_t length) {
   }
 }
 
-File::File(Reader& reader, std::vector<Stretch> stretches, std::uint64_t size) : reader_(reader), stretches_(std::move(stretches)), size_(size) {}
+File::File(Reader& reader, std::vector<Stretch> stretches, std::uint64_t size) : reader_(reader), stretches_(std::move(stretches)), size_(size) {
+  stored_ = count_stored();
+}
 
-File::File(Reader& reader, std::string text) : reader_(reader), size_(text.size()) {
+File::File(Reader& reader, std::string text) : reader_(reader), size_(text.size()), stored_(text.size()) {
   const auto bytes = std::as_bytes(std::span(text));
   head_.assign(bytes.begin(), bytes.end());
 }
@@ -80,14 +83,14 @@ void File::set_spool(int fd, std::uint64_t size) {
   size_ = size;
 }
 
-std::uint64_t File::stored_bytes() const {
-  std::uint64_t bytes = stretches_.empty() ? size() : head_.size();
-  for (std::size_t region = 0; region < reader_.regions().size(); ++region) {
-    std::uint64_t shown = 0;
-    for (const Stretch& each : stretches_) shown += each.region == region ? each.length : 0;
+std::uint64_t File::count_stored() const {
+  std::map<std::size_t, std::uint64_t> shown;  // of each region
+  for (const Stretch& each : stretches_) shown[each.region] += each.length;
+  std::uint64_t bytes = 0;
+  for (const auto& [region, length] : shown) {
     // Of a difference only what it stores itself is known without a look.
     const std::uint64_t records = reader_.parent_ref() ? ~std::uint64_t{0} : reader_.region_stats(region).block_records;
-    bytes += shown == 0 || records > shown / reader_.block_bytes() ? shown : records * reader_.block_bytes();
+    bytes += records > length / reader_.block_bytes() ? length : records * reader_.block_bytes();
   }
   return bytes;
 }

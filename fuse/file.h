@@ -69,6 +69,9 @@ class File {
   using Prepare = std::function<Result<void>(File&)>;
   void prepare_with(Prepare prepare) { prepare_ = std::move(prepare); }
   Result<void> prepare();
+  /// It is what a VMM maps: worth having decoded ahead.
+  bool mapped() const { return mapped_; }
+  void set_mapped() { mapped_ = true; }
   /// Its size is only known once it is prepared; until then it is 0.
   bool grows() const { return grows_; }
   void set_grows() { grows_ = true; }
@@ -80,7 +83,7 @@ class File {
 
   std::uint64_t size() const { return size_; }
   /// What of it is not hole, at most: for st_blocks.
-  std::uint64_t stored_bytes() const;
+  std::uint64_t stored_bytes() const { return grows_ ? size() : stored_; }
   const std::vector<Stretch>& stretches() const { return stretches_; }
 
   /// Bytes of the file; past its end there are none. An error stands for all of them.
@@ -97,6 +100,7 @@ class File {
   /// What lies at an offset: a stretch's rest, or a hole (region = kHole) up to the next or the end.
   static constexpr std::size_t kHole = ~std::size_t{0};
   Stretch at(std::uint64_t offset) const;
+  std::uint64_t count_stored() const;
   Result<void> read_memory(const Stretch& part, Answer& answer);
   Result<Extent> extent(std::uint64_t offset);
 
@@ -108,6 +112,8 @@ class File {
   Prepare prepare_;
   std::mutex preparing_;
   bool grows_ = false;
+  bool mapped_ = false;
+  std::uint64_t stored_ = 0;
 };
 
 }  // namespace snap::view

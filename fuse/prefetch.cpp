@@ -45,14 +45,15 @@ void Prefetcher::stop() {
   more_.notify_all();
 }
 
-void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::vector<TouchedRange>& ranges) {
-  if (ranges.empty() || file.stretches().empty()) return;
+void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges) {
+  if (!file.mapped()) return;
   {
     const std::lock_guard lock(mutex_);
     if (stopped_ || !begun_.insert(inode).second) return;
   }
   auto work = std::make_shared<Work>();
-  *work = {inode, std::move(tree), &file, pieces_of(file, ranges), 0};
+  *work = {inode, std::move(tree), &file, pieces_of(file, ranges()), 0};
+  if (work->pieces.empty()) return;
   const std::lock_guard lock(mutex_);
   queue_.push_back(std::move(work));
   while (workers_.size() < threads_) workers_.emplace_back([this] { run(); });

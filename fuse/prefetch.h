@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -27,7 +28,7 @@ class Prefetcher {
   ~Prefetcher();
 
   /// The ranges, in their order, as far as the file shows them. Once for each file: what comes again is not done.
-  void start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::vector<TouchedRange>& ranges);
+  void start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges);
   /// What is under way ends soon.
   void stop();
 

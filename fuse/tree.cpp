@@ -31,14 +31,18 @@ std::unique_ptr<File> physical_file(Reader& reader, const std::vector<PhysicalRa
     stretches.push_back({range.guest_address + hidden, range.length - hidden, range.region, range.offset + hidden});
     end = range.guest_address + range.length;
   }
-  return std::make_unique<File>(reader, std::move(stretches), end);
+  auto file = std::make_unique<File>(reader, std::move(stretches), end);
+  file->set_mapped();
+  return file;
 }
 
 std::unique_ptr<File> region_file(Reader& reader, std::size_t region) {
   const std::uint64_t size = reader.regions()[region].size;
   std::vector<Stretch> stretches;
   if (size != 0) stretches.push_back({0, size, region, 0});
-  return std::make_unique<File>(reader, std::move(stretches), size);
+  auto file = std::make_unique<File>(reader, std::move(stretches), size);
+  if (reader.regions()[region].kind == RegionKind::kMemory) file->set_mapped();
+  return file;
 }
 
 /// The ELF core, whose notes are made when it is opened: they take reading all memory.

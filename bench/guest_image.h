@@ -155,5 +155,7 @@ void print_codings(const Setup& setup);
 /// What this program does when it runs itself: the answer on standard output.
 int child_create(const std::vector<std::string>& words);
 int child_open(const std::vector<std::string>& words);
+int child_decode(const std::vector<std::string>& words);
+int child_decode_blocks(const std::vector<std::string>& words);
 
 }  // namespace bench

@@ -68,6 +68,8 @@ int main(int argc, char** argv) {
   const auto rest = [&] { return std::vector<std::string>(words.begin() + 1, words.end()); };
   if (!words.empty() && words[0] == "--child-create") return bench::child_create(rest());
   if (!words.empty() && words[0] == "--child-open") return bench::child_open(rest());
+  if (!words.empty() && words[0] == "--child-decode") return bench::child_decode(rest());
+  if (!words.empty() && words[0] == "--child-decode-blocks") return bench::child_decode_blocks(rest());
 
   if (!words.empty() && words[0] == "delta") return run_deltas(rest());
 

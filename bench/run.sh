@@ -7,6 +7,7 @@
 #   bench/run.sh delta [OPTION]...           the delta codecs, without a guest; delta --help lists the options
 #   bench/run.sh restore-many [OPTION]...    figure 8 alone, without a guest unless --guest FILE is among the options
 #   bench/run.sh vmm [--quick] [--rounds N] [--figures DIGITS] [--json FILE]     in and out of a real QEMU, below
+#   bench/run.sh fuse [--quick] [--rounds N] [--figures DIGITS] [--json FILE]    the mounted view, below
 #
 #   --guest FILE      raw memory of a guest; without it, bench/guest/make-guest.sh makes 1 GiB of one, once (ten minutes)
 #   --pairs DIRECTORY figure 6, too, of real pairs of images: bench/guest/make-pairs.sh makes them there, once (ten minutes)
@@ -25,6 +26,16 @@
 #   5  what vmsnap takes from a pipe of 1 MiB, against cat > /dev/null
 # Needs root (for the guest's disk), qemu-system-x86_64, mmdebstrap; 3 GB in $BENCH_DATA, 2 GB in /dev/shm, 20 GB of memory for 4.
 #
+# fuse has its own five, seven rounds of each (three with --quick), of the same guest's memory in an lz4 snapshot; every cold read is
+# of a mount made for it, and of pages that are seen not to be in the page cache:
+#   1  read in order, cold, one reader and two: against a server that answers from memory, libsnap's own decode with as many threads,
+#      squashfuse (lz4, 128 KiB), the kernel's squashfs (the same image) and erofs (lz4, 64 KiB)
+#   2  4 KiB at random, cold: against squashfuse, the server that answers from memory, and the decode of one block
+#   3  warm: against the raw file
+#   4  a clone over the mounted base, its working set recorded before: from QEMU's start to the guest's next count, against warm
+#   5  the daemon's memory under sixteen readers
+# Needs root (for mounts) and libfuse3-dev, fuse3, squashfuse, squashfs-tools, erofs-utils; 4 what vmm needs; 2 GB in $BENCH_DATA.
+#
 # Everything made is kept under build/: the program in build/release, images in build/bench-data ($BENCH_DATA).
 # Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 3 GB in /dev/shm; pairs take 7 GB.
 set -euo pipefail
@@ -39,7 +50,7 @@ pairs=
 arguments=()
 
 usage() {
-    sed -n '3,29s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,40s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -56,13 +67,25 @@ if [ "${1:-}" = delta ] || [ "${1:-}" = restore-many ]; then
     exec "$build/bench/vmsnap-bench" "$@"
 fi
 
-if [ "${1:-}" = vmm ]; then
+need_packages() { # PROGRAM PACKAGE, PROGRAM PACKAGE…; and libfuse3
+    local missing=()
+    while [ $# -gt 0 ]; do
+        command -v "$1" > /dev/null || missing+=("$2")
+        shift 2
+    done
+    pkg-config --exists fuse3 || missing+=(libfuse3-dev)
+    [ ${#missing[@]} -eq 0 ] || { echo "run.sh: not installed: ${missing[*]}" >&2; exit 1; }
+}
+
+if [ "${1:-}" = vmm ] || [ "${1:-}" = fuse ]; then
+    what=$1
     shift
     while [ $# -gt 0 ]; do
         case $1 in
             --quick) arguments+=(--rounds 3) ;;
             --rounds | --figures | --json)
                 [ $# -ge 2 ] || usage
+                [ "$1" != --figures ] || figures=$2
                 arguments+=("$1" "$2")
                 shift
                 ;;
@@ -71,10 +94,16 @@ if [ "${1:-}" = vmm ]; then
         shift
     done
     mkdir -p "$data"
-    "$root/bench/guest/make-streams.sh" "$data" >&2
+    targets=(vmsnap)
+    if [ "$what" = fuse ]; then
+        need_packages fusermount3 fuse3 squashfuse_ll squashfuse mksquashfs squashfs-tools mkfs.erofs erofs-utils
+        targets+=(vmsnap_bench fuse_memory_server file_reader)
+        arguments+=(--programs "$build/bench")
+    fi
+    [ "$what" = fuse ] && [[ $figures != *4* ]] || "$root/bench/guest/make-streams.sh" "$data" >&2
     "$root/bench/guest/make-guest.sh" "$data" >&2
-    build_programs vmsnap
-    exec python3 "$root/bench/vmm" --vmsnap "$build/tools/vmsnap" --data "$data" "${arguments[@]}"
+    build_programs "${targets[@]}"
+    exec python3 "$root/bench/$what" --vmsnap "$build/tools/vmsnap" --data "$data" "${arguments[@]}"
 fi
 
 while [ $# -gt 0 ]; do

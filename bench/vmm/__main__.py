@@ -3,9 +3,7 @@
 
 import argparse
 import os
-import platform
 import signal
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../guest"))
@@ -27,14 +25,6 @@ FIGURES = {
 }
 
 
-def load():
-    return "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
-
-
-def first_line(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-
-
 def main():
     parser = argparse.ArgumentParser(prog="run.sh vmm")
     parser.add_argument("--vmsnap", required=True, help="the program")
@@ -45,25 +35,10 @@ def main():
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    machine = {
-        "qemu": first_line("qemu-system-x86_64", "--version"),
-        "kernel": platform.release(),
-        "processors": len(os.sched_getaffinity(0)),
-        "rounds": options.rounds,
-        "load before": load(),
-    }
-    results = report.Report(machine)
+    results = report.Report(report.machine(options.rounds, qemu=report.first_line("qemu-system-x86_64", "--version")))
     with setup.Setup(options) as where:
-        for part in sorted(set(options.figures)):
-            try:
-                FIGURES[part](where, results)
-            except (setup.Missing, qemu.Failure) as error:
-                results.skip(part, error)
-    machine["load after"] = load()
-    results.print()
-    if options.json:
-        results.write_json(options.json)
-    return 1 if results.skipped else 0
+        results.measure(FIGURES, options.figures, where, (setup.Missing, qemu.Failure))
+    return results.finish(options.json)
 
 
 if __name__ == "__main__":

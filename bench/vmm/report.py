@@ -3,8 +3,29 @@
 
 import dataclasses
 import json
+import os
+import platform
 import statistics
+import subprocess
 import sys
+
+
+def load():
+    return "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
+
+
+def first_line(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def machine(rounds, **programs):
+    return {
+        **programs,
+        "kernel": platform.release(),
+        "processors": len(os.sched_getaffinity(0)),
+        "rounds": rounds,
+        "load before": load(),
+    }
 
 
 def number(value):
@@ -51,6 +72,22 @@ class Figure:
 class Report:
     def __init__(self, machine):
         self.machine, self.figures, self.skipped = machine, [], []
+
+    def measure(self, functions, chosen, where, missing):
+        """The chosen figures, each a function of functions; one that raises what is missing is left out."""
+        for part in sorted(set(chosen)):
+            try:
+                functions[part](where, self)
+            except missing as error:
+                self.skip(part, error)
+        self.machine["load after"] = load()
+
+    def finish(self, json_path):
+        """Prints all; the exit status."""
+        self.print()
+        if json_path:
+            self.write_json(json_path)
+        return 1 if self.skipped else 0
 
     def add(self, part, what, unit, ours, peer_name="", peer=(), result=None, **more):
         figure = Figure(part, what, unit, list(ours), peer_name, list(peer), result, **more)

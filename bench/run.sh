@@ -31,10 +31,11 @@
 #   1  read in order, cold, one reader and two: against a server that answers from memory, libsnap's own decode with as many threads,
 #      squashfuse (lz4, 128 KiB), the kernel's squashfs (the same image) and erofs (lz4, 64 KiB)
 #   2  4 KiB at random, cold: against squashfuse, the server that answers from memory, and the decode of one block
-#   3  warm: against the raw file
+#   3  warm: against the raw file, and the server that answers from memory
 #   4  a clone over the mounted base, its working set recorded before: from QEMU's start to the guest's next count, against warm
 #   5  the daemon's memory under sixteen readers
-# Needs root (for mounts) and libfuse3-dev, fuse3, squashfuse, squashfs-tools, erofs-utils; 4 what vmm needs; 2 GB in $BENCH_DATA.
+# Needs root (for mounts) and libfuse3-dev, fuse3, squashfuse, squashfs-tools, erofs-utils; 4 what vmm needs; 2 GB in
+# $BENCH_DATA, 6 GB of memory.
 #
 # Everything made is kept under build/: the program in build/release, images in build/bench-data ($BENCH_DATA).
 # Wants two processors with nothing else to do, 4 GB of memory, and room for 3 GB in build/ and 3 GB in /dev/shm; pairs take 7 GB.
@@ -50,7 +51,7 @@ pairs=
 arguments=()
 
 usage() {
-    sed -n '3,40s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,41s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 

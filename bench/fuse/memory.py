@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figure 5: the daemon's memory while sixteen readers ask for anything."""
 
-import os
 import threading
 
+import mounts
 import setup
-from mounts import VIEW
 
 READERS = 16
 BESIDE_CACHE = 32 << 20
@@ -46,13 +45,13 @@ class Sampler(threading.Thread):
 
 def measure(where, report):
     where.need_command("mount")
-    snapshot = where.image(VIEW)
+    snapshot = where.image(mounts.VIEW)
     setup.warm(snapshot)
     seconds = str(min(10, 2 + where.rounds))
     for mebibytes in (64, 16):
         with where.view(snapshot, cache_size=f"{mebibytes}M") as (mounted, process):
             with Sampler(process.pid) as sampler:
-                told = where.read(os.path.join(mounted, "ram"), "load", "--readers", str(READERS), "--seconds", seconds)
+                told = where.read(mounts.regions(mounted)[0], "load", "--readers", str(READERS), "--seconds", seconds)
                 sampler.note()
         largest = sampler.largest
         allowed = (mebibytes << 20) + BESIDE_CACHE

@@ -155,13 +155,19 @@ class Place(setup.Setup):
             setup.warm(image)
             if name == VIEW:
                 path, _ = stack.enter_context(self.view(image))
-                yield os.path.join(path, "ram")
+                yield regions(path)[0]
                 return
             if name == SQUASHFUSE:
                 path, _ = stack.enter_context(self.serving(["squashfuse_ll", "-f", image], ["fusermount3", "-u"]))
             else:
                 path = stack.enter_context(self.kernel(name.split()[1], image))
             yield os.path.join(path, os.path.basename(self.raw))
+
+
+def regions(mounted):
+    """The files of a view's regions; a snapshot of raw memory has one."""
+    directory = os.path.join(mounted, "regions")
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
 
 
 def need_tools():

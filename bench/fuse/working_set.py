@@ -25,7 +25,7 @@ def measure(where, report):
     if not os.path.exists(recorded):
         raise setup.Missing("mount --record left nothing")
     with where.view(base) as (mounted, _):
-        setup.warm(os.path.join(mounted, "ram"))
+        setup.warm(*mounts.regions(mounted))
         run(mounted)
         ways = {
             "prefetched": lambda _: fresh("--prefetch", recorded),

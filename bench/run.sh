@@ -29,7 +29,7 @@
 # fuse has its own five, seven rounds of each (three with --quick), of the same guest's memory in an lz4 snapshot; every cold read is
 # of a mount made for it, and of pages that are seen not to be in the page cache:
 #   1  read in order, cold, one reader and two: against a server that answers from memory, libsnap's own decode with as many threads,
-#      squashfuse (lz4, 128 KiB), the kernel's squashfs (the same image) and erofs (lz4, 64 KiB)
+#      squashfuse (lz4, 128 KiB), the kernel's squashfs (the same image) and erofs (lz4, 64 KiB, extents of 128)
 #   2  4 KiB at random, cold: against squashfuse, the server that answers from memory, and the decode of one block
 #   3  warm: against the raw file, and the server that answers from memory
 #   4  a clone over the mounted base, its working set recorded before: from QEMU's start to the guest's next count, against warm

@@ -14,6 +14,7 @@ import report
 import setup
 
 MOUNT_SECONDS = 30
+UNMOUNT_SECONDS = 5
 VIEW, MINIMAL, SQUASHFUSE, SQUASHFS, EROFS = "view", "minimal server", "squashfuse", "kernel squashfs", "kernel erofs"
 
 
@@ -117,8 +118,11 @@ class Place(setup.Setup):
                     time.sleep(0.0005)
                 yield path, process
             finally:
-                if os.path.ismount(path):
-                    subprocess.run(unmount + [path], capture_output=True, check=False)
+                # A QEMU that was killed keeps its mapping for a moment more.
+                deadline = time.monotonic() + UNMOUNT_SECONDS
+                while os.path.ismount(path) and time.monotonic() < deadline:
+                    if subprocess.run(unmount + [path], capture_output=True, check=False).returncode:
+                        time.sleep(0.02)
                 try:
                     process.wait(5)
                 except subprocess.TimeoutExpired:

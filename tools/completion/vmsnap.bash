@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion for vmsnap(1)
 
-_vmsnap_commands='convert save restore info check compare map working-set flatten rebase base bench'
+_vmsnap_commands='convert save restore info check compare map working-set flatten rebase base mount umount bench'
 _vmsnap_formats='vmsnap raw qcow2 vmstate mapped-ram libvirt elf xen'
 
 _vmsnap_writer_options() {
@@ -77,6 +77,8 @@ _vmsnap() {
     working-set) options='--store --remove --output= -q --help' ;;
     flatten) options='--parent -o -j -p -q --help' ;;
     base) options='--all --base-dir --parent --output= -j -p -q --help' ;;
+    mount) options='-f --foreground -o --record --prefetch --parent --help' ;;
+    umount) options='--lazy --help' ;;
     rebase) options='-B --parent -o -j -p -q --help' ;;
     help) mapfile -t COMPREPLY < <(compgen -W "$_vmsnap_commands" -- "$current") && return ;;
   esac

@@ -48,7 +48,8 @@ void ServerImpl::init(void*, fuse_conn_info* connection) {
   connection->max_read = kMostRead;
   connection->max_background = 64;
   connection->congestion_threshold = 48;
-  connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
+  // An open that truncates would have the kernel drop its pages, copies of private mappings among them, before it asked about anything else.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_ATOMIC_O_TRUNC);
   connection->want |= connection->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS);
 }
 
@@ -90,6 +91,10 @@ void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info
     fuse_reply_err(request, EISDIR);
     return;
   }
+  if ((info->flags & O_TRUNC) != 0) {
+    fuse_reply_err(request, EROFS);
+    return;
+  }
   File& file = *place.tree->node(place.node).file;
   if (auto ready = file.prepare(); !ready) {
     log(*place.tree, ready.error());
@@ -97,7 +102,7 @@ void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info
     return;
   }
   prefetch(inode, place.tree, file);
-  auto handle = std::make_unique<Handle>(Handle{std::move(place), inode, file});
+  auto handle = std::make_unique<Handle>(std::move(place), inode, file);
   info->fh = reinterpret_cast<std::uint64_t>(handle.get());
   info->keep_cache = 1;
   info->direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
@@ -155,7 +160,7 @@ void ServerImpl::write(fuse_req_t request, fuse_ino_t inode, std::size_t size, o
   const bool mapped = info->writepage != 0;
   fuse_reply_err(request, EROFS);
   if (!mapped) return;
-  fuse_lowlevel_notify_inval_inode(session_, inode, offset, static_cast<off_t>(size));
+  keeper_->invalidate(inode, offset, size);
   log(options_.name + ": somebody writes through a shared mapping, which is undone; QEMU needs share=off");
 }
 

@@ -148,8 +148,11 @@ Result<void> File::read_memory(const Stretch& part, Answer& answer) {
     const auto bytes = static_cast<std::size_t>(extent->length);
     if (!extent->data) {
       answer.add_zeros(bytes);
-    } else if (auto done = reader_.read(part.region, offset, answer.take(bytes)); !done) {
-      return done;
+    } else {
+      if (gate_ != nullptr) gate_->acquire();
+      auto done = reader_.read(part.region, offset, answer.take(bytes));
+      if (gate_ != nullptr) gate_->release();
+      if (!done) return done;
     }
     offset += bytes;
   }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <semaphore>
 #include <span>
 #include <string>
 #include <vector>
@@ -76,6 +77,9 @@ class File {
   bool grows() const { return grows_; }
   void set_grows() { grows_ = true; }
 
+  /// How many reads decode at once.
+  void set_gate(std::counting_semaphore<>& gate) { gate_ = &gate; }
+
   /// For prepare: the first bytes of the file, in place of what lies there.
   void set_head(std::vector<std::byte> head) { head_ = std::move(head); }
   /// For prepare: all of it is in this file, which becomes its own.
@@ -109,6 +113,7 @@ class File {
   std::vector<std::byte> head_;
   int spool_ = -1;
   std::atomic<std::uint64_t> size_;
+  std::counting_semaphore<>* gate_ = nullptr;
   Prepare prepare_;
   std::mutex preparing_;
   bool grows_ = false;

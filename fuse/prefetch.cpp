@@ -43,6 +43,12 @@ void Prefetcher::stop() {
   const std::lock_guard lock(mutex_);
   stopped_ = true;
   more_.notify_all();
+  done_.notify_all();
+}
+
+void Prefetcher::wait() {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [this] { return stopped_ || (queue_.empty() && busy_ == 0); });
 }
 
 void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges) {
@@ -69,14 +75,17 @@ void Prefetcher::run() {
     auto work = queue_.front();
     if (work->next == work->pieces.size()) {
       queue_.pop_front();
+      if (queue_.empty()) done_.notify_all();
       continue;
     }
     const auto [offset, length] = work->pieces[work->next++];
+    ++busy_;
     lock.unlock();
     // An error is told to whoever then reads it. What the kernel no longer knows it does not want.
     const bool wanted = !work->file->read(offset, length, answer) || store(work->inode, offset, answer);
     work.reset();  // may close the snapshot
     lock.lock();
+    if (--busy_ == 0) done_.notify_all();
     if (!wanted && !queue_.empty()) queue_.front()->next = queue_.front()->pieces.size();
   }
 }

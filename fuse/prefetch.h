@@ -29,6 +29,8 @@ class Prefetcher {
 
   /// The ranges, in their order, as far as the file shows them. Once for each file: what comes again is not done.
   void start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges);
+  /// Until what was started is done, or stopped.
+  void wait();
   /// What is under way ends soon.
   void stop();
 
@@ -47,7 +49,8 @@ class Prefetcher {
   unsigned threads_;
   std::atomic<bool> stopped_{false};
   std::mutex mutex_;
-  std::condition_variable more_;
+  std::condition_variable more_, done_;
+  unsigned busy_ = 0;  // workers with a piece in hand
   std::set<std::uint64_t> begun_;
   std::deque<std::shared_ptr<Work>> queue_;
   std::vector<std::thread> workers_;  // from the first start() on

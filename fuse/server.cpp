@@ -20,7 +20,7 @@ namespace snap::view {
 
 namespace {
 
-constexpr std::size_t kMostLogged = 4096;
+constexpr std::size_t kManyOpen = 64;
 
 /// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
 ServerImpl* tells_for = nullptr;
@@ -49,6 +49,7 @@ void tell(fuse_log_level level, const char* format, va_list arguments) {
 ServerImpl::~ServerImpl() {
   cancel_ = true;
   prefetcher_.reset();
+  keeper_.reset();
   if (session_ != nullptr) {
     fuse_session_unmount(session_);
     fuse_session_destroy(session_);
@@ -78,8 +79,11 @@ std::shared_ptr<Tree> ServerImpl::from_shelf(const std::string& name) {
   if (known != taken_.end() && (identity.empty() || known->second.first != identity)) taken_.erase(known);
   if (identity.empty()) return nullptr;
   auto& [is, tree] = taken_[name];
-  if (auto open = tree.lock()) return open;
-  auto source = shelf_->open(name);
+  if (auto open = tree.lock()) {
+    open->note_used();
+    return open;
+  }
+  auto source = open_from_shelf(name);
   if (!source) {
     taken_.erase(name);
     return nullptr;
@@ -88,6 +92,26 @@ std::shared_ptr<Tree> ServerImpl::from_shelf(const std::string& name) {
   is = identity;
   tree = open;
   return open;
+}
+
+// A snapshot stays open for as long as the kernel remembers it, which may be for ever.
+std::shared_ptr<Source> ServerImpl::open_from_shelf(const std::string& name) {
+  if (taken_.size() > kManyOpen) keeper_->hurry();
+  return shelf_->open(name);
+}
+
+void ServerImpl::let_go_of_idle() {
+  constexpr std::chrono::seconds kIdle(10), kIdleOfMany(1);
+  std::vector<std::string> idle;
+  {
+    const std::lock_guard lock(shelf_mutex_);
+    std::erase_if(taken_, [](const auto& each) { return each.second.second.expired(); });
+    for (const auto& [name, known] : taken_) {
+      const auto tree = known.second.lock();
+      if (tree && tree->idle_for(taken_.size() > kManyOpen ? kIdleOfMany : kIdle)) idle.push_back(name);
+    }
+  }
+  for (const std::string& name : idle) fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, name.c_str(), name.size());
 }
 
 Place ServerImpl::child(const Place& folder, const char* name) {
@@ -128,10 +152,6 @@ struct stat ServerImpl::attributes(std::uint64_t inode, const Place& place) cons
 }
 
 void ServerImpl::log(const std::string& message) {
-  {
-    const std::lock_guard lock(log_mutex_);
-    if (logged_.size() >= kMostLogged || !logged_.insert(message).second) return;
-  }
   if (options_.log) options_.log(message);
 }
 
@@ -164,6 +184,7 @@ void ServerImpl::answer() {
     }
     fuse_session_process_buf(session_, &request);
   }
+  prefetcher_->stop();
   std::free(request.mem);
 }
 
@@ -181,13 +202,19 @@ void ServerImpl::touch_main_memory() {
   }
 }
 
-bool ServerImpl::serve() {
+bool ServerImpl::serve(const std::function<void()>& ready) {
+  keeper_ = std::make_unique<Housekeeper>(session_, [this] { let_go_of_idle(); });
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < options_.threads; ++i) threads.emplace_back([this] { answer(); });
-  if (root_ && options_.prefetch) touch_main_memory();
+  if (root_ && options_.prefetch) {
+    touch_main_memory();
+    prefetcher_->wait();
+  }
+  ready();
   for (std::thread& each : threads) each.join();
   cancel_ = true;
   prefetcher_.reset();
+  keeper_.reset();
   return !failed_;
 }
 

@@ -32,8 +32,9 @@ struct ServerOptions {
 class Server {
  public:
   virtual ~Server() = default;
-  /// Answers until nobody uses the mount any more, and it is gone. False where it ended otherwise.
-  virtual bool serve() = 0;
+  /// Answers until nobody uses the mount any more, and it is gone. False where it ended otherwise. Calls `ready` when the mount is, and the
+  /// working set of its main memory has been decoded ahead.
+  virtual bool serve(const std::function<void()>& ready) = 0;
   /// Takes the mount out of sight: who uses it goes on, nobody comes new, and serve() ends with the last of them. From any thread.
   virtual void detach() = 0;
   /// The order in which memory was touched so far. From any thread.

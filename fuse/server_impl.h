@@ -8,12 +8,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "budget.h"
+#include "housekeeper.h"
 #include "inodes.h"
 #include "lowlevel.h"
 #include "prefetch.h"
@@ -25,6 +25,11 @@ namespace snap::view {
 
 /// An open file.
 struct Handle {
+  Handle(Place of, std::uint64_t number, File& content) : place(std::move(of)), inode(number), file(content) { place.tree->note_opened(); }
+  ~Handle() { place.tree->note_closed(); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
   Place place;
   std::uint64_t inode;
   File& file;
@@ -49,7 +54,7 @@ class ServerImpl final : public Server {
   ~ServerImpl() override;
 
   bool mount(const std::string& directory);
-  bool serve() override;
+  bool serve(const std::function<void()>& ready) override;
   void detach() override;
   std::vector<TouchedRange> recording() const override { return touches_.ranges(); }
   void log(const std::string& message);
@@ -79,6 +84,8 @@ class ServerImpl final : public Server {
 
   std::shared_ptr<Tree> open_tree(std::shared_ptr<Source> source);
   std::shared_ptr<Tree> from_shelf(const std::string& name);
+  std::shared_ptr<Source> open_from_shelf(const std::string& name);
+  void let_go_of_idle();
   Place child(const Place& folder, const char* name);
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file);
@@ -96,13 +103,11 @@ class ServerImpl final : public Server {
   std::string directory_;
   fuse_session* session_ = nullptr;
   std::unique_ptr<Prefetcher> prefetcher_;
+  std::unique_ptr<Housekeeper> keeper_;
   std::atomic<bool> failed_{false};
 
   std::mutex shelf_mutex_;
   std::map<std::string, std::pair<std::string, std::weak_ptr<Tree>>> taken_;  // from the shelf: name, identity
-
-  std::mutex log_mutex_;
-  std::set<std::string> logged_;
 };
 
 }  // namespace snap::view

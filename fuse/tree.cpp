@@ -78,10 +78,20 @@ Result<void> spool_map(Source& source, File& file) {
   return {};
 }
 
+/// What a read takes beside the cache is a few blocks of each file of a chain: of large blocks, or long chains, fewer reads go on at once.
+std::ptrdiff_t reads_at_once(Reader& reader) {
+  constexpr std::size_t kBytes = 12u << 20;
+  constexpr std::size_t kBlocksOfARead = 3;
+  std::size_t of_a_read = 0;
+  for (Reader* each = &reader; each != nullptr; each = each->parent()) of_a_read += kBlocksOfARead * each->block_bytes();
+  return static_cast<std::ptrdiff_t>(std::max<std::size_t>(1, kBytes / of_a_read));
+}
+
 }  // namespace
 
 Tree::Tree(std::shared_ptr<Source> source, unsigned threads, const std::atomic<bool>& cancel)
-    : source_(std::move(source)), threads_(threads), cancel_(cancel) {
+    : source_(std::move(source)), threads_(threads), cancel_(cancel), gate_(reads_at_once(source_->reader())) {
+  note_used();
   nodes_.emplace_back();
   add_regions();
   add_physical();
@@ -97,7 +107,9 @@ std::size_t Tree::add(std::size_t folder, std::string name, NodeKind kind) {
 }
 
 void Tree::add_file(std::size_t folder, std::string name, std::unique_ptr<File> file) {
-  if (file) nodes_[add(folder, std::move(name), NodeKind::kFile)].file = std::move(file);
+  if (!file) return;
+  file->set_gate(gate_);
+  nodes_[add(folder, std::move(name), NodeKind::kFile)].file = std::move(file);
 }
 
 void Tree::add_physical() {
@@ -149,6 +161,11 @@ std::size_t Tree::find(std::size_t folder, std::string_view name) const {
   const auto& children = nodes_[folder].children;
   const auto at = std::find_if(children.begin(), children.end(), [&](std::size_t child) { return nodes_[child].name == name; });
   return at == children.end() ? 0 : *at;
+}
+
+unsigned Tree::parent_opened() const {
+  const std::lock_guard lock(mutex_);
+  return parent_ == nullptr ? 0 : parent_->opened_ + parent_->parent_opened();
 }
 
 std::shared_ptr<Tree> Tree::parent() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -41,10 +42,26 @@ class Tree {
   std::size_t size() const { return nodes_.size(); }
   /// The node of that name in a folder, or 0.
   std::size_t find(std::size_t folder, std::string_view name) const;
+  /// What is open of it is counted.
+  void note_opened() {
+    ++opened_;
+    note_used();
+  }
+  void note_closed() {
+    --opened_;
+    note_used();
+  }
+  void note_used() { used_ = std::chrono::steady_clock::now().time_since_epoch(); }
+  /// Nothing of it is open, and was asked for lately.
+  bool idle_for(std::chrono::seconds time) const {
+    return opened_ == 0 && (parent_opened() == 0) && std::chrono::steady_clock::now().time_since_epoch() - used_.load() >= time;
+  }
+
   /// The folder behind a node kParent.
   std::shared_ptr<Tree> parent();
 
  private:
+  unsigned parent_opened() const;
   std::size_t add(std::size_t folder, std::string name, NodeKind kind);
   void add_file(std::size_t folder, std::string name, std::unique_ptr<File> file);
   void add_physical();
@@ -57,8 +74,11 @@ class Tree {
   unsigned threads_;
   const std::atomic<bool>& cancel_;
   std::vector<Node> nodes_;
-  std::mutex mutex_;
+  std::counting_semaphore<> gate_;
+  mutable std::mutex mutex_;
   std::shared_ptr<Tree> parent_;
+  std::atomic<unsigned> opened_{0};
+  std::atomic<std::chrono::steady_clock::duration> used_{};
 };
 
 }  // namespace snap::view

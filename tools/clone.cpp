@@ -123,7 +123,7 @@ Reader& Clone::stand_in(Reader& parent, unsigned distance, const std::string& na
 
 void Clone::take_base(Reader& base, const std::string& name) {
   base_region_ = base_region(base, name);
-  memory_ = store_ ? store_->open(base, base_region_, name, threads_, tally_) : memory_in_view(view_, base.regions()[base_region_]);
+  memory_ = store_ ? store_->open(base, base_region_, name, threads_, tally_) : memory_in_view(view_, base.regions()[base_region_], base_region_);
   base_ = &base;
 }
 

@@ -7,13 +7,14 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
-#include "open.h"
 #include "report.h"
+#include "signals.h"
 
 namespace snap::tool {
 namespace {
@@ -29,16 +30,31 @@ constexpr int kOver = SIGUSR2;  // the thread itself is to end
 
 }  // namespace
 
-void go_to_background() {
+Background::Background() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("vmsnap", "cannot make a pipe");
+  Fd theirs(ends[0]);
+  ready_ = Fd(ends[1]);
   const pid_t child = ::fork();
   if (child < 0) fail_errno("vmsnap", "cannot go to the background");
-  if (child > 0) ::_exit(kExitOk);
+  if (child > 0) {
+    ready_ = Fd();
+    char word = 0;
+    ssize_t got = 0;
+    while ((got = ::read(theirs.get(), &word, 1)) < 0 && errno == EINTR && !cancelled()) {
+    }
+    ::_exit(got == 1 ? kExitOk : kExitIo);
+  }
   ::setsid();
   if (::chdir("/") != 0) return;
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0) return;
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, fd);
-  ::close(null);
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.get() < 0) return;
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), fd);
+}
+
+void Background::say_ready() {
+  [[maybe_unused]] const ssize_t written = ::write(ready_.get(), "", 1);  // whoever waited may be gone
+  ready_ = Fd();
 }
 
 void log_line(const std::string& message, bool background) {

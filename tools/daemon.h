@@ -6,11 +6,20 @@
 #include <string>
 #include <thread>
 
+#include "open.h"
+
 namespace snap::tool {
 
-/// The caller's parent gets 0 and ends here; what goes on is a child without a terminal, whose standard output and errors go nowhere. No
-/// thread may run yet.
-void go_to_background();
+/// The caller ends here, with status 0 once its child says that it is ready, and 3 where that ends before. What goes on is the child, without a
+/// terminal, whose standard output and errors go nowhere. No thread may run yet.
+class Background {
+ public:
+  Background();
+  void say_ready();
+
+ private:
+  Fd ready_;
+};
 
 /// What a daemon has to say: to stderr, or once it is in the background to the system's log. From any thread.
 void log_line(const std::string& message, bool background);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -91,6 +93,14 @@ void take_options(MountArgs& args) {
   }
 }
 
+/// Each snapshot that is open has its file open, and those of its parents.
+void allow_many_files() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 /// Written beside its name first, so that whoever waits for it finds all of it.
 void write_recording(const std::string& path, const Reader& reader, std::span<const TouchedRange> ranges) {
   const auto file = must(AtomicFile::create(path.c_str()), path);
@@ -106,7 +116,8 @@ class Mount {
   explicit Mount(MountArgs& args) : args_(args) {}
 
   int run() {
-    const auto log = [this](const std::string& message) { log_line(message, background_); };
+    const auto log = [this](const std::string& message) { say_once(message); };
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what a large block took goes back to the system
     const std::string directory = resolved();
     args_.server.name = absolute(args_.source);
     args_.server.log = log;
@@ -116,6 +127,7 @@ class Mount {
     if (is_directory(args_.source)) {
       if (!args_.record.empty() || !args_.prefetch.empty()) fail_usage("--record and --prefetch are for one snapshot, not for a directory");
       for (std::string& place : args_.parents) place = absolute(place);
+      allow_many_files();
       server = view::Server::mount(shelf_of(args_.server.name, args_.parents, log), directory, args_.server);
     } else {
       source_ = open_for_view(args_.source, args_.parents, log);
@@ -124,8 +136,8 @@ class Mount {
     }
     if (!server) throw Failure{kExitIo, fmt::format("{}: cannot mount", directory)};
     if (!args_.foreground) {
-      background_ = true;
-      go_to_background();
+      in_background_ = true;
+      background_.emplace();
     }
     return serve(*server, directory);
   }
@@ -140,19 +152,31 @@ class Mount {
     return path.string();
   }
 
+  // What goes wrong goes wrong again with each read.
+  void say_once(const std::string& message) {
+    constexpr std::size_t kMost = 4096;
+    const std::lock_guard lock(mutex_);
+    if (said_.size() < kMost && said_.insert(message).second) log_line(message, in_background_);
+  }
+
   int serve(view::Server& server, const std::string& directory) {
     const SignalThread signals([&] {
       notify_manager("STOPPING=1");
       server.detach();
     });
-    notify_manager(fmt::format("READY=1\nSTATUS={} on {}", args_.server.name, directory));
-    const bool ended_well = server.serve();
+    const bool ended_well = server.serve([&] {
+      notify_manager(fmt::format("READY=1\nSTATUS={} on {}", args_.server.name, directory));
+      if (background_) background_->say_ready();
+    });
     if (!args_.record.empty()) write_recording(args_.record, source_->reader(), server.recording());
     return ended_well ? kExitOk : kExitIo;
   }
 
   MountArgs& args_;
-  bool background_ = false;
+  bool in_background_ = false;
+  std::optional<Background> background_;
+  std::mutex mutex_;
+  std::set<std::string> said_;
   std::shared_ptr<view::Source> source_;
 };
 

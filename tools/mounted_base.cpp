@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "fuse/names.h"
 #include "fuse/server.h"
 #include "text.h"
 
@@ -42,8 +43,8 @@ std::optional<Digest> digest_in_view(const std::string& directory) {
   return from_hex(info["digest"].get<std::string>());
 }
 
-BaseStore::Memory memory_in_view(const std::string& directory, const RegionInfo& region) {
-  const std::string path = std::filesystem::absolute(directory + "/regions/" + region.name).lexically_normal().string();
+BaseStore::Memory memory_in_view(const std::string& directory, const RegionInfo& region, std::size_t number) {
+  const std::string path = std::filesystem::absolute(directory + "/regions/" + view::file_name(region.name, number)).lexically_normal().string();
   BaseStore::Memory memory{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path, false};
   struct stat status {};
   if (memory.fd.get() < 0 || ::fstat(memory.fd.get(), &status) != 0) fail_errno(path, "cannot open");

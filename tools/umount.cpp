@@ -10,7 +10,9 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include "commands.h"
@@ -42,17 +44,47 @@ void await_end(const Fd& server) {
   if (server.get() >= 0) (void)::poll(&ended, 1, kMostMilliseconds);
 }
 
-int umount(const UmountArgs& args) {
-  // A mount whose server died cannot be looked at, but its parent can.
+/// A mount whose server died cannot be looked at, but what it lies in can.
+std::string mountpoint_of(const std::string& given) {
+  std::filesystem::path path = std::filesystem::absolute(followed(given)).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
   std::error_code error;
-  const std::filesystem::path given = std::filesystem::absolute(args.directory).lexically_normal();
-  const std::filesystem::path parent = std::filesystem::canonical(given.has_filename() ? given.parent_path() : given.parent_path().parent_path(), error);
-  const std::string directory = error ? given.string() : (parent / (given.has_filename() ? given.filename() : given.parent_path().filename())).string();
+  const auto parent = std::filesystem::canonical(path.parent_path(), error);
+  return error ? path.string() : (parent / path.filename()).string();
+}
+
+/// As mountinfo writes it: blanks and backslashes in octal.
+std::string octal(const std::string& path) {
+  std::string text;
+  for (const char c : path) text += c == ' ' || c == '\t' || c == '\n' || c == '\\' ? fmt::format("\\{:03o}", static_cast<unsigned>(c)) : std::string(1, c);
+  return text;
+}
+
+/// Whether what is mounted there, on top, is a view.
+bool is_view(const std::string& directory) {
+  const std::string wanted = octal(directory);
+  std::ifstream mounts("/proc/self/mountinfo");
+  bool found = false;
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream words(line);
+    std::string word, at, type;
+    for (int i = 0; i < 5 && words >> word; ++i) at = word;  // the fifth word
+    while (words >> word && word != "-") {
+    }
+    words >> type;
+    if (at == wanted) found = type == "fuse.vmsnap";
+  }
+  return found;
+}
+
+int umount(const UmountArgs& args) {
+  const std::string directory = mountpoint_of(args.directory);
+  if (!is_view(directory)) throw Failure{kExitNotFound, fmt::format("{}: no view is mounted there", printable(args.directory))};
   const Fd server = server_of(directory);
   switch (const int failed = view::unmount(directory, args.lazy); failed) {
     case 0: break;
     case -1: return kExitIo;
-    case EINVAL: throw Failure{kExitNotFound, fmt::format("{}: nothing is mounted there", printable(args.directory))};
+    case EINVAL: return kExitOk;  // somebody else was faster
     case EBUSY: throw Failure{kExitIo, fmt::format("{}: is in use; --lazy takes it out of sight, and it ends with its last user", printable(args.directory))};
     default: throw Failure{failed == ENOENT ? kExitNotFound : kExitIo, fmt::format("{}: cannot unmount: {}", printable(args.directory), std::strerror(failed))};
   }

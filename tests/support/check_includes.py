@@ -38,7 +38,7 @@ LIBRARIES = {
     "zstd": ["codec", "vmm"], "lz4": ["codec"], "xxhash": ["codec"], "blake3": ["codec", "vmm"],
     "liburing": ["io"], "isa-l": ["vmm"], "igzip": ["vmm"], "crc.h": ["vmm"], "zlib": ["vmm"], "zconf": ["vmm"], "bzlib": ["vmm"], "lzma": ["vmm"], "lzo/": ["vmm"],
 }
-FUSE_SHOWS = {"fuse/source.h", "fuse/server.h"}
+FUSE_SHOWS = {"fuse/names.h", "fuse/server.h", "fuse/source.h"}
 FORMAT_MAY = {"cstdint", "bit", "cstring", "cstddef"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 SOURCES = {".c", ".cc", ".cpp", ".h", ".hpp"}
@@ -88,7 +88,7 @@ def why_not(root, path, quote, name):
             return f"only {' '.join(LIBRARIES[library])}/ knows {library}"
         return None
     if area == "tools" and first == "fuse":
-        return None if name in FUSE_SHOWS else "of fuse/ others see source.h and server.h only"
+        return None if name in FUSE_SHOWS else "of fuse/ others see names.h, server.h and source.h only"
     if area in ("tools", "fuse", "examples") and (inside or library_of(name)):
         return f"{area}/ sees include/snap only"
     if area != "fuse" and area != "bench" and "fuse" in name and quote == "<":

@@ -60,10 +60,15 @@ std::byte* BlockMemory::take() {
 void BlockMemory::give_back(std::byte* block) {
   const std::lock_guard lock(mutex_);
   free_.push_back(block);  // add_slab() made room for all
+  if (block_bytes_ >= kSlabBytes) drop_free_slabs();
 }
 
 void BlockMemory::trim() {
   const std::lock_guard lock(mutex_);
+  drop_free_slabs();
+}
+
+void BlockMemory::drop_free_slabs() {
   std::sort(free_.begin(), free_.end());
   std::erase_if(slabs_, [&](const Slab& slab) {
     const auto first = std::lower_bound(free_.begin(), free_.end(), slab.memory);

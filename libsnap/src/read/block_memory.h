@@ -8,7 +8,8 @@
 
 namespace snap {
 
-/// Any thread may take and give back. Holds no more than what was in use at once, and less than kSlabBytes or one block more.
+/// Any thread may take and give back. Holds no more than what was in use at once, and less than kSlabBytes more; of blocks as large as that
+/// none that is not in use.
 /// Outlives what is taken from it.
 class BlockMemory {
  public:
@@ -31,6 +32,7 @@ class BlockMemory {
     std::size_t bytes;
   };
   void add_slab();
+  void drop_free_slabs();
 
   std::size_t block_bytes_;
   std::mutex mutex_;

@@ -21,6 +21,8 @@ ScratchPool::Lease ScratchPool::take() {
 }
 
 void ScratchPool::give_back(std::unique_ptr<Scratch> scratch) {
+  constexpr std::size_t kMostKept = 3u << 20;
+  if (scratch->record.capacity() + scratch->payload.capacity() + scratch->dictionary.capacity() > kMostKept) return;
   const std::lock_guard lock(mutex_);
   try {
     free_.push_back(std::move(scratch));

@@ -111,7 +111,7 @@ void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {
   if (!options_.prefetch) return;
-  prefetcher_->start(inode, tree, file, [&] { return tree == root_ && !options_.working_set.empty() ? options_.working_set : tree->source().working_set(); });
+  prefetcher_->start(inode, tree, file, [&] { return tree == root_ && options_.working_set ? *options_.working_set : tree->source().working_set(); });
 }
 
 void ServerImpl::read(fuse_req_t request, std::size_t size, std::uint64_t offset, const Handle& handle) {

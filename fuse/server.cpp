@@ -20,7 +20,7 @@ namespace snap::view {
 
 namespace {
 
-constexpr std::size_t kManyOpen = 64;
+constexpr std::size_t kManyOpen = 16;
 
 /// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
 ServerImpl* tells_for = nullptr;
@@ -101,7 +101,7 @@ std::shared_ptr<Source> ServerImpl::open_from_shelf(const std::string& name) {
 }
 
 void ServerImpl::let_go_of_idle() {
-  constexpr std::chrono::seconds kIdle(10), kIdleOfMany(1);
+  constexpr std::chrono::seconds kIdle(10), kIdleOfMany(0);
   std::vector<std::string> idle;
   {
     const std::lock_guard lock(shelf_mutex_);

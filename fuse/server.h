@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ struct ServerOptions {
   bool allow_other = false;               ///< other users than the one who mounts, as far as the files' modes let them
   bool record = false;                    ///< note the order in which memory is touched
   bool prefetch = true;                   ///< have a working set decoded ahead
-  std::vector<TouchedRange> working_set;  ///< to be used in place of the snapshot's own; of the one that is mounted
+  /// To be used in place of the snapshot's own; of the one that is mounted.
+  std::optional<std::vector<TouchedRange>> working_set{};
   std::string name;                       ///< of what is mounted, for the table of mounts
   /// What an operator should know: once each, however often it happens. From any thread.
   std::function<void(const std::string&)> log;

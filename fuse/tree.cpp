@@ -54,6 +54,8 @@ std::unique_ptr<File> elf_file(Reader& reader, unsigned threads, const std::atom
   auto file = std::make_unique<File>(reader, std::move(stretches), layout->size);
   file->prepare_with([&reader, &cancel, threads](File& self) -> Result<void> {
     auto whole = elf_layout(reader, {.threads = threads, .cancel = &cancel}, true);
+    // Damage anywhere in the memory costs the note, not the file.
+    if (!whole) whole = elf_layout(reader, {}, false);
     if (!whole) return whole.error();
     self.set_head(std::move(whole->head));
     return {};

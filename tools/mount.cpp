@@ -101,14 +101,6 @@ void allow_many_files() {
   (void)::setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/// Written beside its name first, so that whoever waits for it finds all of it.
-void write_recording(const std::string& path, const Reader& reader, std::span<const TouchedRange> ranges) {
-  const auto file = must(AtomicFile::create(path.c_str()), path);
-  const std::string text = recording_text(reader, ranges);
-  must(stream_sink(file->fd())->write(std::as_bytes(std::span(text))), path);
-  must(file->commit(), path);
-}
-
 std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
 
 class Mount {
@@ -122,7 +114,6 @@ class Mount {
     args_.server.name = absolute(args_.source);
     args_.server.log = log;
     args_.server.record = !args_.record.empty();
-    if (!args_.record.empty()) args_.record = absolute(args_.record);
     std::unique_ptr<view::Server> server;
     if (is_directory(args_.source)) {
       if (!args_.record.empty() || !args_.prefetch.empty()) fail_usage("--record and --prefetch are for one snapshot, not for a directory");
@@ -132,6 +123,10 @@ class Mount {
     } else {
       source_ = open_for_view(args_.source, args_.parents, log);
       if (!args_.prefetch.empty()) args_.server.working_set = read_recording(args_.prefetch, source_->reader());
+      if (!args_.record.empty()) {
+        args_.record = absolute(args_.record);
+        recording_ = must(AtomicFile::create(args_.record.c_str()), args_.record);
+      }
       server = view::Server::mount(source_, directory, args_.server);
     }
     if (!server) throw Failure{kExitIo, fmt::format("{}: cannot mount", directory)};
@@ -168,7 +163,11 @@ class Mount {
       notify_manager(fmt::format("READY=1\nSTATUS={} on {}", args_.server.name, directory));
       if (background_) background_->say_ready();
     });
-    if (!args_.record.empty()) write_recording(args_.record, source_->reader(), server.recording());
+    if (recording_) {
+      const std::string text = recording_text(source_->reader(), server.recording());
+      must(stream_sink(recording_->fd())->write(std::as_bytes(std::span(text))), args_.record);
+      must(recording_->commit(), args_.record);
+    }
     return ended_well ? kExitOk : kExitIo;
   }
 
@@ -178,6 +177,7 @@ class Mount {
   std::mutex mutex_;
   std::set<std::string> said_;
   std::shared_ptr<view::Source> source_;
+  std::unique_ptr<AtomicFile> recording_;  // gets its name when it is whole
 };
 
 }  // namespace

@@ -157,6 +157,13 @@ bool Decompressor::decompress(Codec codec, std::span<const std::byte> stored, st
   return false;
 }
 
+bool Decompressor::decompress_front(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out) {
+  if (codec != Codec::kLz4) return false;
+  const int bytes = static_cast<int>(out.size());
+  return LZ4_decompress_safe_partial(reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(out.data()),
+                                     static_cast<int>(stored.size()), bytes, bytes) == bytes;
+}
+
 const char* codec_name(Codec codec) {
   switch (codec) {
     case Codec::kStore: return "store";

@@ -35,6 +35,8 @@ class Decompressor {
   /// True only if `stored` decodes to exactly out.size() bytes. Writes nothing outside `out`, whatever `stored` holds.
   /// `dictionary`: for kZstd alone, the bytes that compress_over() had; must not overlap `out`.
   bool decompress(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out, std::span<const std::byte> dictionary = {});
+  /// The first out.size() bytes of what `stored` decodes to: what is behind them is not looked at. False also for codecs that cannot.
+  static bool decompress_front(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out);
 
  private:
   void* zstd_;  // ZSTD_DCtx, made when first needed

@@ -10,6 +10,7 @@
 #include "read/bare_reader.h"
 #include "read/cached_block.h"
 #include "read/child_reader.h"
+#include "read/front_pages.h"
 #include "read/image.h"
 #include "read/image_reader.h"
 #include "read/opened.h"
@@ -175,6 +176,8 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
       }
       return {};
     }
+    // The first touch may stay the only one. Where others wait for the block all of it is decoded.
+    if (touched_.is_first(key(piece.region, piece.block)) && decode_front(view, piece.offset, piece.out, scratch) && claim.settle()) return {};
     auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
     std::vector<PendingCopy> pending;
     SNAP_TRY(decode(record, view, *block, scratch, pending));
@@ -301,6 +304,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
 
   BlockMemory memory_;
   SharedCache<CachedBlock> cache_;
+  LatelyTouched touched_;
 };
 
 }  // namespace

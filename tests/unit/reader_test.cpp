@@ -160,6 +160,8 @@ TEST(Reader, ReadsAPageWithAFixedNumberOfReads) {
     Bytes page(kPage);
     ASSERT_OK((*cold)->read(0, at, page));
     most = std::max<std::uint64_t>(most, source.reads);
+    EXPECT_EQ(page, Bytes(sample.regions[0].content.begin() + at, sample.regions[0].content.begin() + at + kPage));
+    ASSERT_OK((*cold)->read(0, at, page));  // of a block that is touched once no more than the page was decoded
     source.reset();
     ASSERT_OK((*cold)->read(0, at, page));
     EXPECT_EQ(source.reads, 0u) << "warm";

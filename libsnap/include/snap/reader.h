@@ -42,7 +42,8 @@ struct Extent {
   bool data = false;
 };
 
-/// All methods may be called from any thread. Bytes come back checked or not at all. Two calls that need one block decode it once.
+/// All methods may be called from any thread. Bytes come back checked or not at all. Two calls that need one
+/// block at once decode it once.
 class Reader {
  public:
   /// Three reads, whatever the size of the snapshot. The source must outlive the reader. kParentMismatch where options.parent is

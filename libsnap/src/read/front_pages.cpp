@@ -41,4 +41,12 @@ bool decode_front(const BlockView& view, std::size_t offset, std::span<std::byte
   return true;
 }
 
+std::optional<CopyRef> lone_copy(const BlockView& view, std::size_t offset, std::size_t bytes) {
+  const auto wanted = static_cast<std::uint32_t>(offset / kPageBytes);
+  if (offset % kPageBytes + bytes > kPageBytes || wanted + 1 == view.pages() || view.kind(wanted) != wire::kCopy) return std::nullopt;
+  std::uint32_t copies = 0;
+  for (std::uint32_t page = 0; page < wanted; ++page) copies += view.kind(page) == wire::kCopy ? 1 : 0;
+  return view.copy(copies);
+}
+
 }  // namespace snap

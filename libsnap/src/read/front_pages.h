@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "read/image.h"
@@ -26,5 +27,8 @@ class LatelyTouched {
 /// Bytes of a block, from `offset` in it on, decoded no further than they reach; false where that would save little, or takes more than the
 /// block's own record.
 bool decode_front(const BlockView& view, std::size_t offset, std::span<std::byte> out, Scratch& scratch);
+
+/// The page that bytes of a block are a copy of, where they are of one page alone and that is a copy: the block need not be decoded for them.
+std::optional<CopyRef> lone_copy(const BlockView& view, std::size_t offset, std::size_t bytes);
 
 }  // namespace snap

@@ -29,6 +29,7 @@ struct Piece {
   std::size_t offset = 0;  // in the block
   std::span<std::byte> out;
   ReadTask task{};
+  bool of_copy = false;  // a copy of one page, which must be raw
 };
 
 class ReaderImpl final : public ImageReader, public OpenedImage, public PageReader {
@@ -132,6 +133,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
     SNAP_TRY(piece.task.may_decode());
     const std::uint64_t k = key(piece.region, piece.block);
     SNAP_TRY_ASSIGN(cached, cache_.claim(k));
+    if (cached != nullptr && piece.of_copy && !cached->raw(piece.offset / kPageBytes)) return not_raw(piece);
     if (cached != nullptr) return copy_out(*cached, piece);
     Claim claim(cache_, k);
     auto result = load_piece(claim, piece);
@@ -141,6 +143,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
 
   Result<void> load_piece(Claim& claim, const Piece& piece) {
     SNAP_TRY_ASSIGN(entry, image_->find(piece.region, piece.block));
+    if (!entry && piece.of_copy) return corrupt(0, "a copy of a page in a block without a record", piece.block);
     if (!entry) return settle_zero(claim, piece);
     piece.task.spend_block();
     auto lease = image_->scratches().take();
@@ -161,6 +164,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
 
   // From the checked record to the caller: straight where the read covers the block, else by way of the cache.
   Result<void> deliver(Claim& claim, const Piece& piece, const Record& record, const BlockView& view, Scratch& scratch) {
+    if (piece.of_copy && view.kind(static_cast<std::uint32_t>(piece.offset / kPageBytes)) != wire::kRaw) return not_raw(piece);
     if (whole(piece)) {
       std::vector<PendingCopy> pending;
       SNAP_TRY(decode_block(record, view, image_->header(), piece.out, piece.task.zeroed ? Target::kZeros : Target::kAnything, scratch, pending));
@@ -177,13 +181,30 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
       return {};
     }
     // The first touch may stay the only one. Where others wait for the block all of it is decoded.
-    if (touched_.is_first(key(piece.region, piece.block)) && decode_front(view, piece.offset, piece.out, scratch) && claim.settle()) return {};
+    if (touched_.is_first(key(piece.region, piece.block))) {
+      if (decode_front(view, piece.offset, piece.out, scratch) && claim.settle()) return {};
+      const auto source = piece.of_copy ? std::nullopt : lone_copy(view, piece.offset, piece.out.size());
+      if (source && claim.settle()) return read_copy(source->page, piece);
+    }
     auto block = std::make_shared<CachedBlock>(view.pages(), memory_);
     std::vector<PendingCopy> pending;
     SNAP_TRY(decode(record, view, *block, scratch, pending));
     finish_block(*block, view, pending);
     claim.publish(block);
     return copy_out(*block, piece);
+  }
+
+  static Error not_raw(const Piece& piece) { return corrupt(0, "a copy of a page that is not raw", piece.offset / kPageBytes); }
+
+  // Goes no deeper than one block.
+  Result<void> read_copy(PageRef page, const Piece& piece) {
+    if (page.region >= infos_.size() || page.page / image_->header().block_pages() >= image_->blocks(page.region)) {
+      return corrupt(0, "a copy of a page outside its region", page.page);
+    }
+    const std::uint32_t block_pages = image_->header().block_pages();
+    const std::size_t at = page.page % block_pages * kPageBytes + piece.offset % kPageBytes;
+    if (page.page % block_pages >= image_->pages_of(page.region, page.page / block_pages)) return corrupt(0, "a copy of a page outside its region", page.page);
+    return read_piece({page.region, page.page / block_pages, at, piece.out, piece.task, true});
   }
 
   // The filling of a short last page is looked at here, or, where that page is a copy of another block's, when it is resolved.

@@ -144,7 +144,16 @@ class Mount {
     if (error || !is_directory(path.string())) {
       throw Failure{kExitNotFound, fmt::format("{}: {}", args_.directory, error ? error.message() : "is no directory")};
     }
+    // Who serves a mount must not ask it anything, but has its files opened.
+    const auto source = std::filesystem::canonical(args_.source, error);
+    const bool hides = !error && holds(path, source);
+    const bool is_inside = !error && is_directory(source.string()) && holds(source, path);
+    if (hides || is_inside) fail_usage(fmt::format("{}: {} {}, and would be read through the mount", args_.source, is_inside ? "holds" : "lies in", args_.directory));
     return path.string();
+  }
+
+  static bool holds(const std::filesystem::path& directory, const std::filesystem::path& path) {
+    return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
   }
 
   // What goes wrong goes wrong again with each read.

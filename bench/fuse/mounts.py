@@ -5,7 +5,9 @@ import contextlib
 import functools
 import json
 import os
+import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -105,13 +107,16 @@ class Place(setup.Setup):
             os.rmdir(path)
 
     @contextlib.contextmanager
-    def serving(self, command, unmount):
-        """A server in the foreground: its mount's directory and its process, when the mount is there."""
-        with self.directory() as path, tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(command + [path], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    def serving(self, command, unmount, tells=False):
+        """A server in the foreground: its mount's directory and its process, when the mount is there, or says that it is ready."""
+        with self.directory() as path, tempfile.TemporaryFile() as said, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.bind("")  # a name of the kernel's choice
+            told.setblocking(False)
+            environment = {**os.environ, "NOTIFY_SOCKET": "@" + told.getsockname()[1:].decode()}
+            process = subprocess.Popen(command + [path], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment)
             try:
                 deadline = time.monotonic() + MOUNT_SECONDS
-                while not os.path.ismount(path):
+                while not (select.select([told], [], [], 0)[0] if tells else os.path.ismount(path)):
                     if process.poll() is not None or time.monotonic() > deadline:
                         said.seek(0)
                         raise setup.Missing(f"{' '.join(command)}: {said.read().decode('utf-8', 'replace').strip()[-200:]}")
@@ -132,7 +137,7 @@ class Place(setup.Setup):
     def view(self, snapshot, *more, **options):
         options = {"threads": self.threads, **options}
         words = ",".join(f"{key}={value}" for key, value in options.items())
-        return self.serving([self.vmsnap, "mount", "-f", "-o", words, *more, snapshot], [self.vmsnap, "umount"])
+        return self.serving([self.vmsnap, "mount", "-f", "-o", words, *more, snapshot], [self.vmsnap, "umount"], tells=True)
 
     @contextlib.contextmanager
     def kernel(self, kind, image):

@@ -201,10 +201,11 @@ record() { records "$1" | awk -v type="$2" '$1 == type && !seen++ { print $2, $3
 # json FILE EXPRESSION: a Python expression over what the file holds, called j.
 json() { python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
 
-# For a test that mounts views. What is still mounted at the end is taken away.
+# For a test that mounts views: view.py has what Python needs for that. What is still mounted at the end is taken away.
 requires_view() {
-  requires fusermount3 mountpoint
+  requires fusermount3 mountpoint python3
   [[ -c /dev/fuse && -w /dev/fuse ]] || skip "needs /dev/fuse"
+  export PYTHONPATH=$source_dir/tests/cli${PYTHONPATH:+:$PYTHONPATH} PYTHONDONTWRITEBYTECODE=1
   trap 'unmount_all; rm -rf "$work"' EXIT
 }
 

@@ -85,8 +85,8 @@ class View:
 
     def ended(self):
         assert self.process.wait(PATIENCE) == self.status, (self.process.returncode, self.said())
-        said = self.said().splitlines()
-        assert len(said) == 1 and self.says in said[0] if self.says else not said, said
+        said = self.said()
+        assert (said.count("vmsnap: ") == 1 and self.says in said) if self.says else not said, said
 
     def __enter__(self):
         return self

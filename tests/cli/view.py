@@ -86,7 +86,8 @@ class View:
     def ended(self):
         assert self.process.wait(PATIENCE) == self.status, (self.process.returncode, self.said())
         said = self.said()
-        assert (said.count("vmsnap: ") == 1 and self.says in said) if self.says else not said, said
+        messages = sum(line.startswith("vmsnap: ") for line in said.splitlines())
+        assert (messages == 1 and self.says in said) if self.says else not said, said
 
     def __enter__(self):
         return self

@@ -90,6 +90,73 @@ TEST(ChildExtents, AreThoseOfTheContentAtAnyPlace) {
   }
 }
 
+/// Extents up to any place are those without a limit, cut there.
+void expect_cut(Reader& reader, std::uint64_t size, std::uint64_t seed) {
+  Random random(seed);
+  for (int i = 0; i < 300; ++i) {
+    const std::uint64_t offset = random.below(size);
+    const std::uint64_t end = random.one_in(8) ? size + random.below(100000) : offset + 1 + random.below(random.one_in(2) ? 20000 : size);
+    const auto whole = reader.extent(0, offset);
+    const auto cut = reader.extent(0, offset, end);
+    ASSERT_OK(whole);
+    ASSERT_OK(cut);
+    ASSERT_EQ(cut->offset, offset);
+    ASSERT_EQ(cut->data, whole->data) << offset << " to " << end;
+    ASSERT_EQ(cut->length, std::min(whole->length, std::min(end, size) - offset)) << offset << " to " << end;
+  }
+  for (const auto& [offset, end] : {std::pair<std::uint64_t, std::uint64_t>{0, 0}, {5000, 5000}, {5000, 4999}, {size, size + 1}, {size + 1, kUnknownSize}}) {
+    const auto refused = reader.extent(0, offset, end);
+    ASSERT_FALSE(refused) << offset << " to " << end;
+    EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  }
+  EXPECT_FALSE(reader.extent(7, 0, 1));
+}
+
+TEST(Extents, UpToAPlaceAreCutThere) {
+  Bytes content(300 * 16384 + 5000);
+  Random random(4);
+  std::vector<Bytes> files;
+  std::vector<std::unique_ptr<RandomSource>> sources;
+  std::vector<std::unique_ptr<Reader>> readers;
+  files.reserve(3);
+  for (int depth = 0; depth < 3; ++depth) {
+    for (int i = 0; i < 20; ++i) {
+      const std::size_t at = random.below(content.size());
+      const auto piece = std::span(content).subspan(at, std::min<std::size_t>(random.below(90000), content.size() - at));
+      random.one_in(3) ? std::fill(piece.begin(), piece.end(), std::byte{0}) : random.fill(piece);
+    }
+    Reader* const parent = readers.empty() ? nullptr : readers.back().get();
+    files.push_back(make_file(sample_of(content, parent)));
+    sources.push_back(memory_source(files.back()));
+    auto reader = Reader::open(*sources.back(), {.parent = parent});
+    ASSERT_OK(reader);
+    readers.push_back(std::move(*reader));
+    expect_cut(*readers.back(), content.size(), static_cast<std::uint64_t>(depth));
+  }
+  const auto held = hold_in_memory(*readers.back(), {.threads = 2});
+  ASSERT_OK(held);
+  expect_cut(**held, content.size(), 10);
+}
+
+TEST(Extents, AreNotLookedForPastTheirEnd) {
+  constexpr std::size_t kBlocks = 3000;
+  Bytes content = make_content(Pattern::kRandom, kBlocks * 16384, 5);
+  const Bytes base = make_file(sample_of(content));
+  CountingSource base_source(base);
+  const auto parent = Reader::open(base_source, {.cache_bytes = 0});
+  ASSERT_OK(parent);
+  for (std::size_t block = 0; block < kBlocks; block += 4) content[block * 16384] ^= std::byte{1};
+  const Bytes child = make_file(sample_of(content, parent->get()));
+  CountingSource source(child);
+  const auto reader = Reader::open(source, {.cache_bytes = 0, .parent = parent->get()});
+  ASSERT_OK(reader);
+  base_source.reads = source.reads = 0;
+  const auto extent = (*reader)->extent(0, 0, 8 * 16384);
+  ASSERT_OK(extent);
+  EXPECT_EQ(extent->length, 8u * 16384);
+  EXPECT_LT(base_source.reads + source.reads, 8u * 10);
+}
+
 TEST(HugeParents, AreIndexedByWhatTheyHold) {
   constexpr std::uint64_t kSize = std::uint64_t{1} << 50;
   const Bytes page = make_content(Pattern::kRandom, kPage, 3);

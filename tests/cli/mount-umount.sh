@@ -61,7 +61,7 @@ for take_away in lazily, signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
         else: view.process.send_signal(take_away)
         wait_until("its going", lambda: not is_mounted("view"), 10)
         assert os.listdir("view") == []
-        refused(8, "nothing is mounted", "umount", "view")
+        refused(8, "no view is mounted", "umount", "view")
         with View("base.vmsnap") as second:  # a new one in the same place, meanwhile
             assert bytes_of("view/ram") == bytes_of("r0")
             time.sleep(0.2)
@@ -93,7 +93,7 @@ expect 3 vmsnap umount view/
 exec 7<&-
 expect 0 vmsnap umount "./view/../view/"
 expect 8 vmsnap umount view
-says 'view: nothing is mounted there'
+says 'view: no view is mounted there'
 expect 8 vmsnap umount none
 says none
 expect 8 vmsnap umount r0

@@ -213,6 +213,6 @@ unmount_all() {
   local at
   while read -r at; do
     umount -f "$at" 2>/dev/null || true  # ends what would wait for ever
-    umount -l "$at" 2>/dev/null || fusermount3 -uz "$at" || true
+    umount -l "$at" 2>/dev/null || fusermount3 -uz "$at" 2>/dev/null || true
   done < <(awk -v work="$work/" 'index($5, work) == 1 {print $5}' /proc/self/mountinfo)
 }

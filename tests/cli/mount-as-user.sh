@@ -7,13 +7,13 @@ requires_view
 [[ $(id -u) == 0 ]] || skip "needs root, to be others"
 [[ -u $(command -v fusermount3) ]] || skip "needs fusermount3 with its set-user-ID bit"
 
-owner=$(id -u nobody) && other=$(id -u daemon) || skip "needs the users nobody and daemon"
+owner=$(id -u nobody) other=$(id -u daemon)
 make_ram ram 2
 vmsnap convert -q ram x.vmsnap
 mkdir view
 chmod 755 . view
 chmod 644 ram
-chown $owner:$owner view x.vmsnap
+chown "$owner:$owner" view x.vmsnap
 as() { setpriv --reuid="$1" --regid="$1" --clear-groups "${@:2}"; }
 as $owner test -x "$VMSNAP" || skip "$VMSNAP is not everybody's"
 

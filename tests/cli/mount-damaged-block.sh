@@ -33,12 +33,12 @@ def check(how, seen, bad=BAD):
     assert wrong == ([], []), f"{how}: not readable: {wrong[0]}; readable: {wrong[1]}; damaged: {sorted(bad)}"
     assert all(content == truth[page * PAGE:][:PAGE] for page, content in seen.items()), how
 
-def by_read(fd, length, start=0):
+def by_read(fd, length):
     """In reads of that length; after an error on behind the page it is about."""
-    seen, at = {}, start
-    while at < len(truth):
+    seen, at, end = {}, 0, os.fstat(fd).st_size
+    while at < end:
         try:
-            got = os.pread(fd, min(length, len(truth) - at), at)
+            got = os.pread(fd, min(length, end - at), at)
         except OSError as error:
             assert error.errno == errno.EIO, error
             at += PAGE

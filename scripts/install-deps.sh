@@ -12,7 +12,7 @@ packages=(
 if [ "${1:-}" = --tests ]; then
   packages+=(
     libgtest-dev libssl-dev b3sum lz4 strace qemu-utils bzip2 xz-utils lzop
-    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients procps xen-utils-4.17
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients procps xen-utils-4.17 gdb
     python3 python3-lz4 python3-zstandard python3-xxhash
     qemu-system-x86 busybox-static linux-image-cloud-amd64
     clang-14 libclang-rt-14-dev libfuzzer-14-dev

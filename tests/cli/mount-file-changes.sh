@@ -6,7 +6,7 @@ requires_view
 
 make_chain 1
 python3 - <<'PYTHON'
-import errno, os, shutil, sys
+import errno, os, shutil
 from view import PAGE, View, bytes_of, wait_until
 
 truth, child = bytes_of("r0"), bytes_of("r1")

@@ -9,7 +9,7 @@ requires_view
 python3 - <<'PYTHON'
 import os, re, struct, subprocess
 from guest import Guest, newest_kernel
-from view import View, bytes_of, vmsnap
+from view import View, vmsnap
 
 with Guest("a", ram_file="a.ram") as a:
     a.wait_tick()

@@ -7,7 +7,7 @@ requires_view
 
 python3 - <<'PYTHON'
 import os, random, sys, time
-from view import PAGE, View, bytes_of, places, vmsnap
+from view import PAGE, View, places, vmsnap
 
 SIZE, CACHE, OTHER = 40 << 20, 16, 32
 rng = random.Random(1)
@@ -40,7 +40,7 @@ def check(what, source, paths, truth, *options):
         children = []
         for number in range(16):
             if (child := os.fork()) == 0:
-                try: read(number, paths, truth, 2.5)
+                try: read(number, paths, truth, 2)
                 except BaseException: sys.excepthook(*sys.exc_info()); os._exit(1)
                 os._exit(0)
             children.append(child)

@@ -10,7 +10,7 @@ vmsnap convert -q ram shelf/x.vmsnap
 cp shelf/x.vmsnap deep/in/shelf
 python3 - <<'PYTHON'
 import os, subprocess, sys, time
-from view import VMSNAP, View, bytes_of, is_mounted
+from view import VMSNAP, is_mounted
 
 LOOK = "import os, sys; from view import bytes_of; os.listdir(sys.argv[1]); [os.path.exists(sys.argv[1] + '/' + n) for n in ('none', 'inside', 'in')]; assert bytes_of(sys.argv[2]) == bytes_of('ram')"
 

@@ -10,7 +10,7 @@ vmsnap convert -q --state 'state=ram' ram x.vmsnap
 sha x.vmsnap >before
 python3 - <<'PYTHON'
 import ctypes, errno, mmap, os
-from view import PAGE, View, bytes_of, refuses, wait_until
+from view import PAGE, View, bytes_of, refuses
 
 READ_ONLY = [errno.EROFS, errno.EACCES, errno.EPERM]
 KEEP_SIZE, PUNCH_HOLE, COLLAPSE, ZERO, INSERT, UNSHARE = 1, 2, 8, 16, 32, 64

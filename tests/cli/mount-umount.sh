@@ -6,7 +6,7 @@ requires_view
 
 make_chain 1
 python3 - <<'PYTHON'
-import errno, mmap, os, random, signal, subprocess, sys, time
+import errno, mmap, os, random, signal, sys, time
 from view import View, bytes_of, is_mounted, places, refused, refuses, vmsnap, wait_until
 
 truth = bytes_of("r1")

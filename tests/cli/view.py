@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests with mounted views share."""
-import errno
 import os
-import random
 import subprocess
 import time
 

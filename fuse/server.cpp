@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -188,6 +190,17 @@ void ServerImpl::answer() {
   std::free(request.mem);
 }
 
+// A server can ask for less than the kernel's own in its first answer, and for more only here, as root; files opened from now on have it.
+void ServerImpl::set_read_ahead() {
+  struct stat status {};
+  if (::stat(directory_.c_str(), &status) != 0) return;
+  const std::string path = "/sys/class/bdi/" + std::to_string(major(status.st_dev)) + ":" + std::to_string(minor(status.st_dev)) + "/read_ahead_kb";
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const std::string text = std::to_string(options_.read_ahead_bytes / 1024);
+  if (fd < 0 || ::write(fd, text.data(), text.size()) < 0) log(path + ": cannot set the read-ahead: " + std::strerror(errno));
+  if (fd >= 0) ::close(fd);
+}
+
 /// The kernel has to know a file before it takes its memory; main memory is what a VMM will map.
 void ServerImpl::touch_main_memory() {
   const auto main = main_memory(root_->reader());
@@ -206,6 +219,7 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
   keeper_ = std::make_unique<Housekeeper>(session_, [this] { let_go_of_idle(); });
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < options_.threads; ++i) threads.emplace_back([this] { answer(); });
+  if (options_.read_ahead_bytes != 0) set_read_ahead();
   if (root_ && options_.prefetch) {
     touch_main_memory();
     prefetcher_->wait();

@@ -89,6 +89,7 @@ class ServerImpl final : public Server {
   Place child(const Place& folder, const char* name);
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file);
+  void set_read_ahead();
   void touch_main_memory();
   void answer();
   void log(const Tree& tree, const Error& error) { log(tree.source().explain(error)); }

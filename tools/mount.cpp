@@ -65,6 +65,8 @@ void take_option(std::string_view word, MountArgs& args) {
   } else if (key == "cache_size" && has_value) {
     args.server.cache_bytes = number_of(key, value);
     if (args.server.cache_bytes < kLeastCache) fail_usage("-o cache_size: at least 1M");
+  } else if (key == "read_ahead" && has_value) {
+    args.server.read_ahead_bytes = static_cast<std::size_t>(std::clamp<std::uint64_t>(number_of(key, value), 4u << 10, 16u << 20));
   } else if (key == "parent" && has_value) {
     args.parents.emplace_back(value);
   } else if (key == "record" && has_value) {
@@ -194,7 +196,7 @@ class Mount {
 Command add_mount(Options& options) {
   auto args = std::make_shared<MountArgs>();
   options.flag("-f,--foreground", args->foreground, "Stay in the foreground");
-  options.texts("-o", args->options, "OPTION,...", "cache_size=SIZE, threads=N, allow_other, ro, noprefetch; parent=, record=, prefetch= as the options of those names");
+  options.texts("-o", args->options, "OPTION,...", "cache_size=SIZE, threads=N, read_ahead=SIZE, allow_other, ro, noprefetch; parent=, record=, prefetch= as the options of those names");
   options.text("--record", args->record, "W", "Write the order in which memory is first touched to the file W, when the mount ends");
   options.text("--prefetch", args->prefetch, "W", "Have what the recording W names decoded before it is touched; by default what the snapshot has stored");
   options.parents(args->parents);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures 1 to 3: what one reader and two get of a mount, cold and warm."""
 
+import itertools
 import statistics
 
 import mounts
-from mounts import EROFS, MINIMAL, SQUASHFS, SQUASHFUSE, VIEW
+from mounts import AHEAD, EROFS, MINIMAL, SQUASHFS, SQUASHFUSE, VIEW
 
 MEGA = 1e6
 DECODE = "libsnap's decode"
@@ -27,7 +28,7 @@ def speed(told):
 def measure_sequential(where, report):
     where.need_command("mount")
     mounts.need_tools()
-    names = [VIEW, MINIMAL, SQUASHFUSE, SQUASHFS, EROFS]
+    names = [VIEW, AHEAD, MINIMAL, SQUASHFUSE, SQUASHFS, EROFS]
 
     def read(name, options):
         with where.mounted(name) as path:
@@ -43,9 +44,9 @@ def measure_sequential(where, report):
         speeds = mounts.in_turn(ways, where.rounds)
         if wanted:
             wanted[min((MINIMAL, DECODE), key=lambda name: statistics.median(speeds[name]))] = 0.7
-        for peer in list(ways)[1:]:
-            what = f"cold, in order, {readers}"
-            report.add_ratio("1", what, "MB/s", speeds[VIEW], peer, speeds[peer], at_least=wanted.get(peer))
+        for view, peer in itertools.product((VIEW, AHEAD), [way for way in ways if way not in (VIEW, AHEAD)]):
+            what = f"cold, in order, {readers}" + ("" if view == VIEW else ", read_ahead=1M")
+            report.add_ratio("1", what, "MB/s", speeds[view], peer, speeds[peer], at_least=wanted.get(peer))
 
 
 def measure_random(where, report):

@@ -85,16 +85,23 @@ void ServerImpl::readlink(fuse_req_t request, fuse_ino_t inode) {
   fuse_reply_readlink(request, place.tree ? place.tree->node(place.node).target.c_str() : "");
 }
 
+// To be made ready, a file may take reading all memory.
 void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
-  Place place = inodes_.find(inode);
+  const Place place = inodes_.find(inode);
   if (!place.tree || !place.tree->node(place.node).file) {
     fuse_reply_err(request, EISDIR);
-    return;
-  }
-  if ((info->flags & O_TRUNC) != 0) {
+  } else if ((info->flags & O_TRUNC) != 0) {
     fuse_reply_err(request, EROFS);
-    return;
+  } else if (place.tree->node(place.node).file->ready()) {
+    finish_open(request, inode, place, *info);
+  } else {
+    slow_->then([this, request, inode, place, asked = *info] {
+      guarded(request, [&] { finish_open(request, inode, place, asked); });
+    });
   }
+}
+
+void ServerImpl::finish_open(fuse_req_t request, fuse_ino_t inode, const Place& place, fuse_file_info info) {
   File& file = *place.tree->node(place.node).file;
   if (auto ready = file.prepare(); !ready) {
     log(*place.tree, ready.error());
@@ -102,11 +109,11 @@ void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info
     return;
   }
   prefetch(inode, place.tree, file);
-  auto handle = std::make_unique<Handle>(std::move(place), inode, file);
-  info->fh = reinterpret_cast<std::uint64_t>(handle.get());
-  info->keep_cache = 1;
-  info->direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
-  if (fuse_reply_open(request, info) == 0) (void)handle.release();
+  auto handle = std::make_unique<Handle>(place, inode, file);
+  info.fh = reinterpret_cast<std::uint64_t>(handle.get());
+  info.keep_cache = 1;
+  info.direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
+  if (fuse_reply_open(request, &info) == 0) (void)handle.release();
 }
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {
@@ -128,7 +135,8 @@ void ServerImpl::read(fuse_req_t request, std::size_t size, std::uint64_t offset
     fuse_reply_err(request, EIO);
     return;
   }
-  fuse_reply_iov(request, answer.pieces().data(), static_cast<int>(answer.pieces().size()));
+  // Where the kernel did not take it the request is still to be answered, unless it is gone.
+  if (fuse_reply_iov(request, answer.pieces().data(), static_cast<int>(answer.pieces().size())) == -EINVAL) log(options_.name + ": an answer was refused");
 }
 
 void ServerImpl::lseek(fuse_req_t request, std::uint64_t offset, int whence, const Handle& handle) {
@@ -155,13 +163,12 @@ void ServerImpl::fallocate(fuse_req_t request, int mode, std::uint64_t offset, s
   fuse_reply_err(request, !harmless ? EOPNOTSUPP : inside || mode != 0 ? 0 : EROFS);
 }
 
-// A page that somebody wrote through a shared mapping is in the kernel's cache, and everybody would read it from there.
+// What was written is in the kernel's cache already, and everybody would see it there: also after a refusal in what they have mapped.
 void ServerImpl::write(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, const fuse_file_info* info) {
   const bool mapped = info->writepage != 0;
   fuse_reply_err(request, EROFS);
-  if (!mapped) return;
   keeper_->invalidate(inode, offset, size);
-  log(options_.name + ": somebody writes through a shared mapping, which is undone; QEMU needs share=off");
+  if (mapped) log(options_.name + ": somebody writes through a shared mapping, which is undone; QEMU needs share=off");
 }
 
 void ServerImpl::opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
@@ -242,7 +249,11 @@ const fuse_lowlevel_ops& ServerImpl::operations() {
       guarded(r, [&] { of(r).read(r, size, static_cast<std::uint64_t>(offset), as_handle(info)); });
     };
     ops.write = [](fuse_req_t r, fuse_ino_t inode, const char*, std::size_t size, off_t offset, fuse_file_info* info) {
-      of(r).write(r, inode, size, offset, info);
+      try {
+        of(r).write(r, inode, size, offset, info);
+      } catch (const std::bad_alloc&) {
+        // It has its answer; the page goes when the next is written.
+      }
     };
     ops.release = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) {
       fuse_reply_err(r, 0);

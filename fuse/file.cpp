@@ -23,6 +23,22 @@ std::byte* map(std::size_t bytes) {
   return static_cast<std::byte*>(memory);
 }
 
+/// One of those who may pass a gate at a time; null: everybody.
+class Through {
+ public:
+  explicit Through(std::counting_semaphore<>* gate) : gate_(gate) {
+    if (gate_ != nullptr) gate_->acquire();
+  }
+  ~Through() {
+    if (gate_ != nullptr) gate_->release();
+  }
+  Through(const Through&) = delete;
+  Through& operator=(const Through&) = delete;
+
+ private:
+  std::counting_semaphore<>* gate_;
+};
+
 }  // namespace
 
 Answer::Answer() : memory_(map(kMostRead + kZeroBytes)) { std::memset(memory_ + kMostRead, 0, kZeroBytes); }
@@ -43,11 +59,19 @@ std::span<std::byte> Answer::take(std::size_t bytes) {
 }
 
 void Answer::add_zeros(std::size_t bytes) {
+  if (bytes < kShort) {
+    const auto room = take(bytes);
+    std::memset(room.data(), 0, room.size());
+    return;
+  }
   for (; bytes > kZeroBytes; bytes -= kZeroBytes) append(memory_ + kMostRead, kZeroBytes);
   append(memory_ + kMostRead, bytes);
 }
 
-void Answer::add(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+void Answer::add(std::span<const std::byte> bytes) {
+  if (bytes.size() >= kShort) return append(bytes.data(), bytes.size());
+  std::memcpy(take(bytes.size()).data(), bytes.data(), bytes.size());
+}
 
 void Answer::append(const void* bytes, std::size_t length) {
   size_ += length;
@@ -76,6 +100,7 @@ Result<void> File::prepare() {
   if (!prepare_) return {};
   if (auto done = prepare_(*this); !done) return done;
   prepare_ = nullptr;
+  ready_ = true;
   return {};
 }
 
@@ -149,10 +174,8 @@ Result<void> File::read_memory(const Stretch& part, Answer& answer) {
     if (!extent->data) {
       answer.add_zeros(bytes);
     } else {
-      if (gate_ != nullptr) gate_->acquire();
-      auto done = reader_.read(part.region, offset, answer.take(bytes));
-      if (gate_ != nullptr) gate_->release();
-      if (!done) return done;
+      const Through through(gate_);
+      if (auto done = reader_.read(part.region, offset, answer.take(bytes)); !done) return done;
     }
     offset += bytes;
   }

@@ -41,13 +41,14 @@ class Answer {
   /// Room for bytes that come next; kMostRead at most until clear().
   std::span<std::byte> take(std::size_t bytes);
   void add_zeros(std::size_t bytes);
-  /// Bytes that stay where they are until the answer has been given.
+  /// Bytes that stay where they are until the answer has been given. (Short pieces are copied: a write of more than 1024 is refused.)
   void add(std::span<const std::byte> bytes);
   std::span<const iovec> pieces() const { return pieces_; }
   std::size_t size() const { return size_; }
 
  private:
   void append(const void* bytes, std::size_t length);
+  static constexpr std::size_t kShort = 4096;
 
   std::byte* memory_;
   std::size_t taken_ = 0;
@@ -68,8 +69,12 @@ class File {
 
   /// What has to be done before the first byte is read, once.
   using Prepare = std::function<Result<void>(File&)>;
-  void prepare_with(Prepare prepare) { prepare_ = std::move(prepare); }
+  void prepare_with(Prepare prepare) {
+    prepare_ = std::move(prepare);
+    ready_ = false;
+  }
   Result<void> prepare();
+  bool ready() const { return ready_; }
   /// It is what a VMM maps: worth having decoded ahead.
   bool mapped() const { return mapped_; }
   void set_mapped() { mapped_ = true; }
@@ -116,6 +121,7 @@ class File {
   std::counting_semaphore<>* gate_ = nullptr;
   Prepare prepare_;
   std::mutex preparing_;
+  std::atomic<bool> ready_{true};
   bool grows_ = false;
   bool mapped_ = false;
   std::uint64_t stored_ = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "lowlevel.h"
 
@@ -47,7 +48,11 @@ void Housekeeper::run() {
     const bool tidy = std::exchange(hurry_, false) || timely;
     lock.unlock();
     for (const auto& [inode, part] : pages) fuse_lowlevel_notify_inval_inode(session_, inode, part.first, part.second - part.first);
-    if (tidy) tidy_();
+    try {
+      if (tidy) tidy_();
+    } catch (const std::bad_alloc&) {
+      // The next time, perhaps.
+    }
     lock.lock();
   }
 }

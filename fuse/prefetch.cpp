@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <new>
+#include <string>
+#include <system_error>
 
 #include "lowlevel.h"
 
@@ -10,26 +14,18 @@ namespace snap::view {
 
 namespace {
 
-constexpr std::size_t kPieceBytes = 256u << 10;
+constexpr std::uint64_t kPieceBytes = 256u << 10;
 
-/// Ranges of a hostile file may name the same pages over and over: no more than the file's size is done in all.
-std::vector<std::pair<std::uint64_t, std::size_t>> pieces_of(const File& file, const std::vector<TouchedRange>& ranges) {
-  std::vector<std::pair<std::uint64_t, std::size_t>> pieces;
-  std::uint64_t left = file.size();
-  for (const TouchedRange& range : ranges) {
-    file.places(range.region, range.first_page * kPageBytes, range.pages * kPageBytes, [&](const Stretch& part) {
-      // The kernel takes whole pages.
-      const std::uint64_t begin = (part.at + kPageBytes - 1) / kPageBytes * kPageBytes;
-      const std::uint64_t end = std::min(part.at + part.length, begin + left);
-      for (std::uint64_t at = begin; at < end;) {
-        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes - at % kPieceBytes, end - at));
-        pieces.emplace_back(at, length);
-        at += length;
-        left -= length;
-      }
-    });
+constexpr std::uint64_t kLongHole = 2u << 20;  // that is not worth pages
+
+/// How much may be pushed: what else is cached has its worth too.
+std::uint64_t room() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string word; file >> word;) {
+    std::uint64_t kibibytes = 0;
+    if (word == "MemAvailable:" && file >> kibibytes) return kibibytes * 1024 / 2;
   }
-  return pieces;
+  return 1u << 30;
 }
 
 }  // namespace
@@ -58,12 +54,49 @@ void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& fi
     if (stopped_ || !begun_.insert(inode).second) return;
   }
   auto work = std::make_shared<Work>();
-  *work = {inode, std::move(tree), &file, pieces_of(file, ranges()), 0};
-  if (work->pieces.empty()) return;
+  *work = {inode, std::move(tree), &file, ranges(), 0, 0, std::min(file.size(), room())};
+  if (work->ranges.empty()) return;
   const std::lock_guard lock(mutex_);
+  try {
+    while (workers_.size() < threads_) workers_.emplace_back([this] { run(); });
+  } catch (const std::system_error&) {
+    if (workers_.empty()) return;  // then it is decoded when it is touched
+  }
   queue_.push_back(std::move(work));
-  while (workers_.size() < threads_) workers_.emplace_back([this] { run(); });
   more_.notify_all();
+}
+
+// Piece by piece: a range may be a whole region, of any size. What the file shows of it in one place goes at once; long holes are left out.
+std::optional<Prefetcher::Piece> Prefetcher::next_piece(Work& work) {
+  Reader& reader = work.tree->reader();
+  while (work.range < work.ranges.size() && work.left != 0) {
+    const TouchedRange& range = work.ranges[work.range];
+    const std::uint64_t begin = range.first_page * kPageBytes + work.done;
+    const std::uint64_t end = std::min((range.first_page + range.pages) * kPageBytes, reader.regions()[range.region].size);
+    if (begin >= end) {
+      ++work.range;
+      work.done = 0;
+      continue;
+    }
+    std::uint64_t length = std::min(kPieceBytes - begin % kPieceBytes, end - begin);
+    const auto extent = reader.extent(range.region, begin, end);
+    if (extent && !extent->data && extent->length >= kLongHole) {
+      work.done += extent->length;
+      continue;
+    }
+    std::optional<Piece> piece;
+    work.file->places(range.region, begin, length, [&](const Stretch& part) {
+      // The kernel takes whole pages. Where the file shows a part of this elsewhere, that is left to who touches it.
+      const std::uint64_t at = (part.at + kPageBytes - 1) / kPageBytes * kPageBytes;
+      const std::uint64_t past = (part.at + part.length) / kPageBytes * kPageBytes;
+      if (!piece && at < past) piece = Piece{at, static_cast<std::size_t>(past - at)};
+    });
+    work.done += length;
+    if (!piece) continue;
+    work.left -= std::min<std::uint64_t>(work.left, piece->length);
+    return piece;
+  }
+  return std::nullopt;
 }
 
 void Prefetcher::run() {
@@ -72,22 +105,35 @@ void Prefetcher::run() {
   while (true) {
     more_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
     if (stopped_) return;
-    auto work = queue_.front();
-    if (work->next == work->pieces.size()) {
-      queue_.pop_front();
-      if (queue_.empty()) done_.notify_all();
-      continue;
+    try {
+      run_once(lock, answer);
+    } catch (const std::bad_alloc&) {
+      // That piece is decoded when it is touched.
     }
-    const auto [offset, length] = work->pieces[work->next++];
-    ++busy_;
-    lock.unlock();
-    // An error is told to whoever then reads it. What the kernel no longer knows it does not want.
-    const bool wanted = !work->file->read(offset, length, answer) || store(work->inode, offset, answer);
-    work.reset();  // may close the snapshot
-    lock.lock();
-    if (--busy_ == 0) done_.notify_all();
-    if (!wanted && !queue_.empty()) queue_.front()->next = queue_.front()->pieces.size();
+    if (!lock.owns_lock()) {
+      lock.lock();
+      --busy_;
+    }
+    if (queue_.empty() && busy_ == 0) done_.notify_all();
   }
+}
+
+void Prefetcher::run_once(std::unique_lock<std::mutex>& lock, Answer& answer) {
+  auto work = queue_.front();
+  const auto piece = next_piece(*work);
+  if (!piece) {
+    queue_.pop_front();
+    return;
+  }
+  ++busy_;
+  lock.unlock();
+  // An error is told to whoever then reads it. What the kernel no longer knows it does not want.
+  const bool wanted = !work->file->read(piece->at, piece->length, answer) || store(work->inode, piece->at, answer);
+  if (!wanted) {
+    const std::lock_guard relock(mutex_);
+    work->left = 0;
+  }
+  work.reset();  // may close the snapshot
 }
 
 bool Prefetcher::store(std::uint64_t inode, std::uint64_t offset, const Answer& answer) const {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -39,10 +40,18 @@ class Prefetcher {
     std::uint64_t inode = 0;
     std::shared_ptr<Tree> tree;
     File* file = nullptr;
-    std::vector<std::pair<std::uint64_t, std::size_t>> pieces;  // of the file: offset, length
-    std::size_t next = 0;
+    std::vector<TouchedRange> ranges;
+    std::size_t range = 0;           // the next, and where in it
+    std::uint64_t done = 0;
+    std::uint64_t left = 0;          // bytes that may still be pushed
+  };
+  struct Piece {  // of a file
+    std::uint64_t at = 0;
+    std::size_t length = 0;
   };
   void run();
+  void run_once(std::unique_lock<std::mutex>& lock, Answer& answer);
+  static std::optional<Piece> next_piece(Work& work);
   bool store(std::uint64_t inode, std::uint64_t offset, const Answer& answer) const;
 
   fuse_session* session_;

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "server_impl.h"
@@ -50,6 +51,7 @@ void tell(fuse_log_level level, const char* format, va_list arguments) {
 
 ServerImpl::~ServerImpl() {
   cancel_ = true;
+  slow_.reset();
   prefetcher_.reset();
   keeper_.reset();
   if (session_ != nullptr) {
@@ -61,16 +63,20 @@ ServerImpl::~ServerImpl() {
 
 void ServerImpl::detach() {
   cancel_ = true;
+  // By now another mount may be there, and this one out of sight.
+  struct stat status {};
+  if (::stat(directory_.c_str(), &status) == 0 && device_ != 0 && status.st_dev != device_) return;
   if (const int error = unmount(directory_, true); error > 0 && error != EINVAL) log(directory_ + ": cannot unmount: " + std::strerror(error));
 }
 
 // ---- Trees ----
 
 std::shared_ptr<Tree> ServerImpl::open_tree(std::shared_ptr<Source> source) {
-  budget_.add(source->reader());
-  return {new Tree(std::move(source), options_.threads, cancel_), [this](Tree* tree) {
-            budget_.remove(tree->reader());
-            delete tree;
+  auto tree = std::make_unique<Tree>(std::move(source), options_.threads, cancel_);
+  budget_.add(tree->reader());
+  return {tree.release(), [this](Tree* last) {
+            budget_.remove(last->reader());
+            delete last;
           }};
 }
 
@@ -145,8 +151,8 @@ struct stat ServerImpl::attributes(std::uint64_t inode, const Place& place) cons
     status.st_mode = S_IFLNK | 0777;
     status.st_size = static_cast<off_t>(node.target.size());
   } else {
-    // QEMU opens memory files for writing also where it maps them for itself.
-    status.st_mode = S_IFREG | readable | (readable >> 1 & 0222);
+    // QEMU opens memory files for writing also where it maps them for itself. A shared mapping could be written: by nobody but who may write the snapshot.
+    status.st_mode = S_IFREG | readable | (like.st_mode & 0222);
     status.st_size = static_cast<off_t>(node.file->size());
     status.st_blocks = static_cast<blkcnt_t>(node.file->stored_bytes() / 512);
   }
@@ -217,16 +223,29 @@ void ServerImpl::touch_main_memory() {
 
 bool ServerImpl::serve(const std::function<void()>& ready) {
   keeper_ = std::make_unique<Housekeeper>(session_, [this] { let_go_of_idle(); });
+  slow_ = std::make_unique<Worker>();
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < options_.threads; ++i) threads.emplace_back([this] { answer(); });
-  if (options_.read_ahead_bytes != 0) set_read_ahead();
-  if (root_ && options_.prefetch) {
-    touch_main_memory();
-    prefetcher_->wait();
+  try {
+    while (threads.size() < options_.threads) threads.emplace_back([this] { answer(); });
+  } catch (const std::system_error& error) {
+    log(options_.name + ": served by " + std::to_string(threads.size()) + " threads only: " + error.what());
   }
-  ready();
+  struct stat status {};
+  if (!threads.empty() && ::stat(directory_.c_str(), &status) == 0) device_ = status.st_dev;
+  if (options_.read_ahead_bytes != 0) set_read_ahead();
+  try {
+    if (root_ && options_.prefetch && !threads.empty()) {
+      touch_main_memory();
+      prefetcher_->wait();
+    }
+    ready();
+  } catch (const std::exception& error) {
+    log(options_.name + ": " + error.what());
+  }
+  if (threads.empty()) answer();
   for (std::thread& each : threads) each.join();
   cancel_ = true;
+  slow_.reset();
   prefetcher_.reset();
   keeper_.reset();
   return !failed_;

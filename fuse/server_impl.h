@@ -20,6 +20,7 @@
 #include "server.h"
 #include "touches.h"
 #include "tree.h"
+#include "worker.h"
 
 namespace snap::view {
 
@@ -71,6 +72,7 @@ class ServerImpl final : public Server {
   void getattr(fuse_req_t request, fuse_ino_t inode);
   void readlink(fuse_req_t request, fuse_ino_t inode);
   void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
+  void finish_open(fuse_req_t request, fuse_ino_t inode, const Place& place, fuse_file_info info);
   void read(fuse_req_t request, std::size_t size, std::uint64_t offset, const Handle& handle);
   void lseek(fuse_req_t request, std::uint64_t offset, int whence, const Handle& handle);
   void fallocate(fuse_req_t request, int mode, std::uint64_t offset, std::uint64_t length, const Handle& handle);
@@ -102,9 +104,11 @@ class ServerImpl final : public Server {
   Inodes inodes_;
   Touches touches_;
   std::string directory_;
+  dev_t device_ = 0;  // of the mount, once it is served
   fuse_session* session_ = nullptr;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<Housekeeper> keeper_;
+  std::unique_ptr<Worker> slow_;
   std::atomic<bool> failed_{false};
 
   std::mutex shelf_mutex_;

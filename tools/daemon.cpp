@@ -26,7 +26,7 @@ sigset_t ending_signals() {
   return set;
 }
 
-constexpr int kOver = SIGUSR2;  // the thread itself is to end
+constexpr int kOver = SIGUSR2;  // wakes the thread that it is over for
 
 }  // namespace
 
@@ -39,9 +39,12 @@ Background::Background() {
   if (child < 0) fail_errno("vmsnap", "cannot go to the background");
   if (child > 0) {
     ready_ = Fd();
+    pass_signals_to(child);
+    const sigset_t set = ending_signals();
+    ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
     char word = 0;
     ssize_t got = 0;
-    while ((got = ::read(theirs.get(), &word, 1)) < 0 && errno == EINTR && !cancelled()) {
+    while ((got = ::read(theirs.get(), &word, 1)) < 0 && errno == EINTR) {
     }
     ::_exit(got == 1 ? kExitOk : kExitIo);
   }
@@ -80,13 +83,21 @@ void notify_manager(const std::string& state) {
            static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
 }
 
+void hold_signals() {
+  const sigset_t set = ending_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::alarm(0);
+  if (cancelled()) throw Failure{128 + caught_signal(), {}};
+}
+
 SignalThread::SignalThread(std::function<void()> on_signal) {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  thread_ = std::thread([set, act = std::move(on_signal)] {
+  thread_ = std::thread([this, set, act = std::move(on_signal)] {
     bool asked = false;
     for (int signal = 0; ::sigwait(&set, &signal) == 0;) {
-      if (signal == kOver) return;
+      if (over_) return;
+      if (signal == kOver) continue;
       if (asked) ::_exit(128 + signal);
       asked = true;
       act();
@@ -95,6 +106,7 @@ SignalThread::SignalThread(std::function<void()> on_signal) {
 }
 
 SignalThread::~SignalThread() {
+  over_ = true;
   ::pthread_kill(thread_.native_handle(), kOver);
   thread_.join();
 }

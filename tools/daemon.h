@@ -2,6 +2,7 @@
 // A command that stays and serves.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <thread>
@@ -27,6 +28,9 @@ void log_line(const std::string& message, bool background);
 /// Tells the service manager that started us, if one did: "READY=1", "STOPPING=1" (sd_notify(3), whose protocol this is).
 void notify_manager(const std::string& state);
 
+/// SIGINT, SIGTERM and SIGHUP wait from here on for a SignalThread. Ends the command where one came before.
+void hold_signals();
+
 /// SIGINT, SIGTERM and SIGHUP call `on_signal`, in a thread of its own, instead of what they did; a second one ends the process at once. Made
 /// before any other thread. The destructor puts nothing back.
 class SignalThread {
@@ -35,6 +39,7 @@ class SignalThread {
   ~SignalThread();
 
  private:
+  std::atomic<bool> over_{false};
   std::thread thread_;
 };
 

@@ -27,7 +27,7 @@ namespace snap::tool {
 namespace {
 
 constexpr unsigned kLeastThreads = 4;  // some wait for the disk
-constexpr unsigned kMostThreads = 64;
+constexpr unsigned kMostThreads = 16;  // each has an answer of 1 MiB
 constexpr std::size_t kLeastCache = 1u << 20;
 
 struct MountArgs {
@@ -85,7 +85,7 @@ void take_option(std::string_view word, MountArgs& args) {
 }
 
 void take_options(MountArgs& args) {
-  args.server.threads = std::clamp(online_cpus(), kLeastThreads, kMostThreads / 4);
+  args.server.threads = std::clamp(online_cpus(), kLeastThreads, kMostThreads);
   for (const std::string& list : args.options) {
     for (std::string_view left = list; !left.empty();) {
       const std::size_t comma = std::min(left.find(','), left.size());
@@ -111,11 +111,14 @@ class Mount {
 
   int run() {
     const auto log = [this](const std::string& message) { say_once(message); };
+    hold_signals();
     ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what a large block took goes back to the system
     const std::string directory = resolved();
     args_.server.name = absolute(args_.source);
     args_.server.log = log;
     args_.server.record = !args_.record.empty();
+    // What is decoded ahead nobody asks for, so it would be missing.
+    if (args_.server.record && args_.prefetch.empty()) args_.server.prefetch = false;
     std::unique_ptr<view::Server> server;
     if (is_directory(args_.source)) {
       if (!args_.record.empty() || !args_.prefetch.empty()) fail_usage("--record and --prefetch are for one snapshot, not for a directory");
@@ -174,10 +177,13 @@ class Mount {
       notify_manager(fmt::format("READY=1\nSTATUS={} on {}", args_.server.name, directory));
       if (background_) background_->say_ready();
     });
-    if (recording_) {
+    if (recording_) try {
       const std::string text = recording_text(source_->reader(), server.recording());
       must(stream_sink(recording_->fd())->write(std::as_bytes(std::span(text))), args_.record);
       must(recording_->commit(), args_.record);
+    } catch (const Failure& failure) {
+      if (in_background_) log_line(failure.message, true);
+      throw;
     }
     return ended_well ? kExitOk : kExitIo;
   }

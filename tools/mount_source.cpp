@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <mutex>
 #include <utility>
 
 #include "changes.h"
@@ -21,25 +20,33 @@ namespace {
 
 /// A snapshot and its parents: what the views of all of them share.
 struct OpenChain {
-  OpenChain(const std::string& path, const ParentPlaces& places, Log to) : input(path, Format::kVmsnap), snapshot(input, places), log(std::move(to)) {}
+  OpenChain(const std::string& path, const ParentPlaces& places, Log to) : input(path, Format::kVmsnap), snapshot(input, places), log(std::move(to)) {
+    infos.push_back(info_json(input, snapshot.reader()));
+    for (const Chain::Link& link : snapshot.chain().links()) infos.push_back(info_json(*link.file, *link.reader));
+  }
   Input input;
   OpenSnapshot snapshot;
   Log log;
-  std::mutex mutex;  // of what the tool does with an input
+  std::vector<std::string> infos;  // of the snapshot and its parents
 };
 
 class ChainSource final : public view::Source {
  public:
   /// `distance`: 0 for the snapshot itself, 1 for its parent, and so on.
   ChainSource(std::shared_ptr<OpenChain> chain, std::size_t distance, std::string parent_folder)
-      : chain_(std::move(chain)), distance_(distance), parent_folder_(std::move(parent_folder)) {}
+      : chain_(std::move(chain)), distance_(distance), parent_folder_(std::move(parent_folder)), status_(input().status()) {
+    for (std::size_t i = distance_; i < links().size(); ++i) {
+      const struct stat& parent = links()[i].file->status();
+      const mode_t of_others = parent.st_mode & 0007;
+      const bool same_user = parent.st_uid == status_.st_uid, same_group = parent.st_gid == status_.st_gid;
+      status_.st_mode &= S_IFMT | 0222 | (same_user ? parent.st_mode & 0700 : of_others << 6) | (same_group ? parent.st_mode & 0070 : of_others << 3) | of_others;
+    }
+  }
 
   Reader& reader() override { return distance_ == 0 ? chain_->snapshot.reader() : *links()[distance_ - 1].reader; }
-  const struct stat& status() const override { return input().status(); }
-  std::string info_json() override {
-    const std::lock_guard lock(chain_->mutex);
-    return tool::info_json(input(), reader());
-  }
+  // Who may read a child may not for that alone read its parents' memory.
+  const struct stat& status() const override { return status_; }
+  std::string info_json() override { return chain_->infos[distance_]; }
   Result<void> write_map_json(ByteSink& sink) override { return tool::write_map_json(reader(), sink); }
   std::vector<TouchedRange> working_set() override {
     auto ranges = read_working_set(input().source());
@@ -65,6 +72,7 @@ class ChainSource final : public view::Source {
   std::shared_ptr<OpenChain> chain_;
   std::size_t distance_;
   std::string parent_folder_;
+  struct stat status_;
 };
 
 bool has_snapshot(const std::string& path) {

@@ -40,7 +40,7 @@ cat view/map.json >seen
 for path in view view/regions view/ram view/info.json; do
   [[ $(stat -c %u.%g.%Y $path) == "$(stat -c %u.%g.%Y x.vmsnap)" ]] || fail "$path: $(stat -c %u.%g.%Y $path)"
 done
-[[ $(stat -c %a view view/ram | tr '\n' ' ') == '550 660 ' ]] || fail "modes $(stat -c %a view view/ram)"
+[[ $(stat -c %a view view/ram | tr '\n' ' ') == '550 640 ' ]] || fail "modes $(stat -c %a view view/ram)"
 expect 0 vmsnap umount view
 expect 8 vmsnap umount view
 

@@ -30,7 +30,7 @@ for n in 2 1 0; do
 done
 [[ $(json view/map.json 'j["parent"]') == "$(json view/parent/info.json 'j["digest"]')" ]] || fail "another parent"
 absent view/parent/parent/parent
-[[ $(stat -c %a view/parent/parent/ram) == 660 && $(stat -c %a view/ram) == 600 ]] || fail "modes"
+[[ $(stat -c %a view/parent/parent/ram) == 440 && $(stat -c %a view/ram) == 600 ]] || fail "modes"
 cd view/parent/parent && [[ $(cd .. && stat -c %i .) == $(cd "$work"/view/parent && stat -c %i .) ]] || fail ".. of a parent"
 cd "$work"
 vmsnap umount view

@@ -181,7 +181,8 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
       return {};
     }
     // The first touch may stay the only one. Where others wait for the block all of it is decoded.
-    if (touched_.is_first(key(piece.region, piece.block))) {
+    // (What a block of a child needs of its parents is counted in whole blocks.)
+    if (piece.task.allowance == nullptr && touched_.is_first(key(piece.region, piece.block))) {
       if (decode_front(view, piece.offset, piece.out, scratch) && claim.settle()) return {};
       const auto source = piece.of_copy ? std::nullopt : lone_copy(view, piece.offset, piece.out.size());
       if (source && claim.settle()) return read_copy(source->page, piece);

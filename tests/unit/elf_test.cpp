@@ -141,6 +141,35 @@ TEST(ElfImport, ShowsMemoryOnceThatIsMappedOften) {
   }
 }
 
+TEST(ElfImport, DropsWhatAnotherSegmentShowsAsWell) {  // the kernel's image at its virtual addresses, as in what we write
+  const Buffer bytes = noise(8 * 4096, 1);
+  const CoreSegment memory{.address = 0x100000, .memory_bytes = 8 * 4096, .file_bytes = 8 * 4096, .at = 1000, .virtual_address = 0x100000};
+  const CoreSegment image{.address = 0x102000, .memory_bytes = 3 * 4096, .file_bytes = 3 * 4096, .at = 1000 + 2 * 4096, .virtual_address = 0xffffffff81000000};
+  CoreSegment front = image;
+  front.address = memory.address;
+  front.at = memory.at;
+  for (const auto& segments : std::vector<std::vector<CoreSegment>>{{memory, image}, {image, memory}, {front, memory}, {image, memory, front}}) {
+    CoreBuilder core;
+    core.put_bytes(1000, bytes);
+    core.segments = segments;
+    for (const By by : kWays) {
+      const Import import = import_core(core.build(), by);
+      ASSERT_TRUE(import.ok()) << explain(import.error);
+      const std::vector<Placement> placements = {{0x100000, 0, 8 * 4096}};
+      EXPECT_EQ(import.snapshot.find("ram")->info.placements, placements);
+      EXPECT_TRUE(import.snapshot.bytes("ram") == bytes);
+    }
+  }
+  // Also where a third one shows some of the bytes elsewhere; that takes reading them again.
+  CoreBuilder core;
+  core.put_bytes(1000, bytes);
+  core.segments = {memory, {.address = 0x900000, .memory_bytes = 4096, .file_bytes = 4096, .at = 1000 + 4096}, image};
+  const Import import = import_core(core.build(), By::kFile);
+  ASSERT_TRUE(import.ok()) << explain(import.error);
+  const std::vector<Placement> placements = {{0x100000, 0, 8 * 4096}, {0x900000, 8 * 4096, 4096}};
+  EXPECT_EQ(import.snapshot.find("ram")->info.placements, placements);
+}
+
 TEST(ElfImport, ReadsSharedBytesTwiceFromAFileOnly) {
   CoreBuilder core;
   core.add({.address = 0, .at = 1000}, noise(4096, 1));
@@ -304,12 +333,14 @@ std::uint64_t number(const Buffer& bytes, std::size_t at, std::size_t size) {
 struct Shown {
   std::uint64_t address = 0;
   Buffer content;
+  std::uint64_t virtual_address = 0;
 };
 
 /// What an ELF64 or ELF32 core says, read without the library.
 struct ParsedCore {
   Buffer notes;
   std::vector<Shown> memory;
+  std::vector<Shown> image;  ///< at virtual addresses of its own
 
   explicit ParsedCore(const Buffer& core) {
     const bool wide = core.at(4) == std::byte{2};
@@ -329,9 +360,9 @@ struct ParsedCore {
         notes = content;
         continue;
       }
-      EXPECT_EQ(field(16, 8), field(24, 12));
       EXPECT_EQ(from % 4096, field(24, 12) % 4096);
-      memory.push_back({field(24, 12), content});
+      EXPECT_EQ(from % 4096, field(16, 8) % 4096);
+      (field(16, 8) == field(24, 12) ? memory : image).push_back({field(24, 12), content, field(16, 8)});
     }
   }
 };
@@ -457,6 +488,118 @@ TEST(ElfExport, FindsWhatLinuxLeavesForDumps) {
   const auto bare = export_core(plain, By::kPipe);
   ASSERT_OK(bare);
   EXPECT_EQ(ParsedCore(*bare).notes.size(), second);
+}
+
+/// 6 MiB of memory around a hole of 1 MiB in the guest, with VMCOREINFO in the last page; below that a page of zeros.
+MemorySnapshot linux_guest(std::string_view vmcoreinfo) {
+  constexpr std::size_t kSize = 6u << 20;
+  MemorySnapshot snapshot;
+  Buffer ram = noise(kSize, 1);
+  std::fill_n(ram.end() - 2 * 4096, 2 * 4096, std::byte{0});
+  std::copy_n(reinterpret_cast<const std::byte*>(vmcoreinfo.data()), vmcoreinfo.size(), ram.end() - 4096);
+  add_region(snapshot, RegionKind::kMemory, "ram", ram, {{0, 0, 1u << 20}, {2u << 20, 1u << 20, 5u << 20}});
+  return snapshot;
+}
+
+std::string vmcoreinfo_with(std::string_view lines) { return "OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(a)=1\n" + std::string(lines); }
+
+TEST(ElfExport, ShowsTheImageOfTheKernelAtItsVirtualAddresses) {
+  struct Case {
+    std::string_view lines;
+    std::uint64_t virtual_address;
+    std::uint64_t address;
+    std::uint64_t bytes;
+  };
+  constexpr std::string_view kNear = "SYMBOL(_stext)=ffffffff80300000\n";
+  const Case cases[] = {
+      {"NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80200000\n", 0xffffffff80200000, 2u << 20, 5u << 20},
+      {"NUMBER(phys_base)=1048576\nSYMBOL(_stext)=ffffffff80200000\nKERNELOFFSET=10\n", 0xffffffff80100000, 2u << 20, 5u << 20},
+      {"NUMBER(phys_base)=3145728\nSYMBOL(_stext)=ffffffff80000000\n", 0xffffffff80000000, 3u << 20, 4u << 20},  // not what is before it
+      {"SYMBOL(_stext)=ffffffff80001000\nNUMBER(phys_base)=0\n", 0xffffffff80000000, 0, 1u << 20},
+      {"SYMBOL(_stext)=ffffffff90001000\nNUMBER(phys_base)=-268435456\n", 0xffffffff90000000, 0, 1u << 20},
+      {"SYMBOL(_stext)=ffffffffa0300000\nNUMBER(phys_base)=-536870912\nKERNELOFFSET=1f000000\n", 0xffffffffa0200000, 2u << 20, 5u << 20},
+      {"NUMBER(KERNEL_IMAGE_SIZE)=4194304\nSYMBOL(_stext)=ffffffff80300000\nNUMBER(phys_base)=0\n", 0xffffffff80200000, 2u << 20, 2u << 20},
+      {"NUMBER(KERNEL_IMAGE_SIZE)=18446744073709551615\nSYMBOL(_stext)=ffffffffbf300000\nNUMBER(phys_base)=-1056964608\n", 0xffffffffbf200000, 2u << 20, 5u << 20},
+  };
+  for (const Case& each : cases) {
+    MemorySnapshot snapshot = linux_guest(vmcoreinfo_with(each.lines));
+    MemoryReader reader(snapshot);
+    for (const By by : kWays) {
+      const auto exported = export_core(reader, by);
+      ASSERT_OK(exported);
+      const ParsedCore core(*exported);
+      ASSERT_EQ(core.memory.size(), 2u);
+      ASSERT_EQ(core.image.size(), 1u) << each.lines;
+      EXPECT_EQ(core.image[0].virtual_address, each.virtual_address) << each.lines;
+      EXPECT_EQ(core.image[0].address, each.address) << each.lines;
+      const Buffer ram = snapshot.bytes("ram");
+      const auto begin = ram.begin() + static_cast<std::ptrdiff_t>(each.address < (2u << 20) ? each.address : each.address - (1u << 20));
+      EXPECT_TRUE(core.image[0].content == Buffer(begin, begin + static_cast<std::ptrdiff_t>(each.bytes))) << each.lines;
+      // And it is nothing new to an import.
+      for (const By again : kWays) {
+        const Import import = import_core(*exported, again);
+        ASSERT_TRUE(import.ok()) << explain(import.error);
+        EXPECT_TRUE(import.snapshot.bytes("ram") == ram);
+        EXPECT_EQ(import.snapshot.find("ram")->info.placements.size(), 2u);
+      }
+    }
+    const auto with = elf_layout(reader, {}, true);
+    const auto without = elf_layout(reader, {}, false);
+    ASSERT_OK(with);
+    ASSERT_OK(without);
+    EXPECT_EQ(with->size, without->size);
+    EXPECT_EQ(with->parts.at(0).at, without->parts.at(0).at);
+    EXPECT_LE(with->head.size(), with->parts[0].at);
+  }
+  // A core that has notes of its own stays as it came in; so does one of 32 bits, and one of another processor.
+  const std::string text = vmcoreinfo_with(std::string(kNear) + "NUMBER(phys_base)=0\n");
+  MemorySnapshot narrow = linux_guest(text);
+  narrow.metadata["elf.class"] = "32";
+  MemorySnapshot arm = linux_guest(text);
+  arm.metadata["elf.machine"] = "183";
+  MemorySnapshot own = linux_guest(text);
+  add_region(own, RegionKind::kState, "elf.notes", noise(37, 1));
+  for (MemorySnapshot* snapshot : {&narrow, &arm, &own}) {
+    MemoryReader reader(*snapshot);
+    const auto exported = export_core(reader, By::kPipe);
+    ASSERT_OK(exported);
+    const ParsedCore core(*exported);
+    EXPECT_EQ(core.memory.size(), 2u);
+    EXPECT_TRUE(core.image.empty());
+  }
+}
+
+TEST(ElfExport, ShowsNoImageThatCannotBe) {
+  const std::string_view hostile[] = {
+      "",
+      "NUMBER(phys_base)=0\n",
+      "SYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=0x0\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=0 \nSYMBOL(_stext)=ffffffff80200000\n",
+      "XNUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=1\nSYMBOL(_stext)=ffffffff80200000\n",  // within a page
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80100000\n",  // the hole
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80700000\n",  // past the end
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=200000\n",
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffffffffffff\n",
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=fffffffff80200000\n",
+      "NUMBER(phys_base)=-536870912\nSYMBOL(_stext)=ffffffffa0200000\n",  // where modules are
+      "NUMBER(phys_base)=-3145728\nSYMBOL(_stext)=ffffffff80200000\n",  // before the first byte
+      "NUMBER(phys_base)=-9223372036854775808\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=9223372036854771712\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=18446744073709551616\nSYMBOL(_stext)=ffffffff80200000\n",
+      "NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80200000\nNUMBER(KERNEL_IMAGE_SIZE)=0\n",
+  };
+  for (const std::string_view lines : hostile) {
+    MemorySnapshot snapshot = linux_guest(vmcoreinfo_with(lines));
+    MemoryReader reader(snapshot);
+    const auto exported = export_core(reader, By::kPipe);
+    ASSERT_OK(exported);
+    const ParsedCore core(*exported);
+    EXPECT_EQ(core.memory.size(), 2u) << lines;
+    EXPECT_TRUE(core.image.empty()) << lines;
+  }
 }
 
 TEST(ElfExport, LooksForItPastMuchThatIsZero) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "base/bytes.h"
 #include "base/fail.h"
@@ -119,13 +120,18 @@ class CoreParser {
     if (loads.empty()) return fail(Code::kNotFound, "the ELF core has no memory");
     if (loads.size() > 1 && !has_address_) return unsupported(0, "a core without physical addresses: of a process, not of a guest");
     const auto by_place = [](const Load& a, const Load& b) { return a.at < b.at; };
-    std::stable_sort(loads.begin(), loads.end(), by_place);
     std::stable_sort(core_.notes.begin(), core_.notes.end(), by_place);
+    // What may be joined comes together, whatever lies between.
+    std::stable_sort(loads.begin(), loads.end(), [](const Load& a, const Load& b) {
+      const auto shift = [](const Load& load) { return std::tuple(load.there == 0, load.address - load.at, load.at); };
+      return shift(a) < shift(b);
+    });
     std::size_t kept = 0;
     for (std::size_t i = 1; i < loads.size(); ++i) {
       if (!joined(loads[kept], loads[i])) loads[++kept] = loads[i];
     }
     loads.resize(kept + 1);
+    std::stable_sort(loads.begin(), loads.end(), by_place);
     if (loads.size() > kMostLoads) return fail(Code::kLimit, "more stretches of memory in the ELF core than there may be", 0, loads.size());
     std::uint64_t total = 0;
     for (const Load& load : loads) {

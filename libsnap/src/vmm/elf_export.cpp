@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory whose place in the guest is known becomes an ELF core: the tables, the notes, and each region whole, from a page of the file
-// on. What a region has beside its placements stands in the file, but no segment shows it.
+// on. What a region has beside its placements stands in the file, but no segment shows it. The kernel's image is shown a second time, at
+// its virtual addresses, as kdump does it: that is how debuggers come to the page tables.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <set>
 
 #include "base/bytes.h"
@@ -12,6 +14,7 @@
 #include "snap/restore.h"
 #include "vmm/elf.h"
 #include "vmm/guest_layout.h"
+#include "vmm/kernel_image.h"
 #include "vmm/metadata.h"
 #include "vmm/vmcoreinfo.h"
 
@@ -56,11 +59,13 @@ class ElfTables {
     SNAP_TRY(collect());
     SNAP_TRY_ASSIGN(notes, make_notes());
     const std::uint64_t room = notes.size() + (has_own_notes() ? 0 : kVmcoreinfoRoom - vmcoreinfo_bytes_);
-    const std::size_t segments = ranges_.size() + 1;
+    // One more than there may be: room is kept for the kernel's image where it was not found or looked for.
+    const std::size_t segments = ranges_.size() + 2;
     const bool narrow = metadata_number(reader_, elf::kClassKey) == 32u && low() &&
                         place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), room) <= kGiB4;
     if (narrow) {
       layout_.size = place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), room);
+      kernel_.reset();  // one of 64 bits, whose addresses find no room
       layout_.head = tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
     } else {
       layout_.size = place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), room);
@@ -112,6 +117,7 @@ class ElfTables {
     SNAP_TRY_ASSIGN(info, find_vmcoreinfo(reader_, regions, options_.threads, options_.cancel));
     const std::size_t before = notes.size();
     if (!info.empty()) append_note(notes, kVmcoreinfo, 0, bytes_of(std::string_view(info)));
+    if (machine_ == elf::kX86_64) kernel_ = kernel_image(info, ranges_);
     vmcoreinfo_bytes_ = notes.size() - before;
     return notes;
   }
@@ -135,7 +141,7 @@ class ElfTables {
 
   template <typename Header, typename Segment, typename Section>
   Bytes tables(std::span<const std::byte> notes, elf::Class word_size) {
-    const std::size_t segments = ranges_.size() + 1;
+    const std::size_t segments = ranges_.size() + (kernel_ ? 2 : 1);
     const bool elsewhere = segments >= elf::kCountElsewhere;
     const std::uint64_t notes_at = head_bytes<Header, Segment, Section>(segments);
     Header header{};
@@ -163,18 +169,17 @@ class ElfTables {
     } else {
       append(bytes, bytes_of(header));
     }
-    append(bytes, bytes_of(segment<Segment>(elf::kNote, notes_at, 0, notes.size(), 4)));
-    for (const PhysicalRange& range : ranges_) {
-      const std::uint64_t at = at_of(range);
-      const bool aligned = (at - range.guest_address) % kPageBytes == 0;
-      append(bytes, bytes_of(segment<Segment>(elf::kLoad, at, range.guest_address, range.length, aligned ? kPageBytes : 1)));
-    }
+    Segment note = segment<Segment>(elf::kNote, notes_at, {0, notes.size()}, 0);
+    note.align = 4;
+    append(bytes, bytes_of(note));
+    if (kernel_) append(bytes, bytes_of(segment<Segment>(elf::kLoad, at_of(kernel_->memory), kernel_->memory, kernel_->virtual_address)));
+    for (const PhysicalRange& range : ranges_) append(bytes, bytes_of(segment<Segment>(elf::kLoad, at_of(range), range, range.guest_address)));
     append(bytes, notes);
     return bytes;
   }
 
   template <typename Segment>
-  static Segment segment(std::uint32_t type, std::uint64_t at, std::uint64_t address, std::uint64_t bytes, std::uint32_t align) {
+  static Segment segment(std::uint32_t type, std::uint64_t at, const PhysicalRange& memory, std::uint64_t virtual_address) {
     using Word = decltype(Segment::offset);
     const auto word = [](std::uint64_t value) {
       Word narrowed;
@@ -188,12 +193,12 @@ class ElfTables {
     Segment segment{};
     segment.type = type;
     segment.offset = word(at);
-    segment.virtual_address = word(address);
-    segment.physical_address = word(address);
-    segment.file_bytes = word(bytes);
-    segment.memory_bytes = word(bytes);
+    segment.virtual_address = word(virtual_address);
+    segment.physical_address = word(memory.guest_address);
+    segment.file_bytes = word(memory.length);
+    segment.memory_bytes = word(memory.length);
     segment.flags = 0;
-    segment.align = word(align);
+    segment.align = word((at - memory.guest_address) % kPageBytes == 0 ? kPageBytes : 1);
     return segment;
   }
 
@@ -203,6 +208,7 @@ class ElfTables {
   std::uint16_t machine_ = 0;
   std::uint64_t vmcoreinfo_bytes_ = 0;
   std::vector<PhysicalRange> ranges_;
+  std::optional<KernelImage> kernel_;
   ElfLayout layout_;
 };
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/kernel_image.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/fail.h"
+
+namespace snap {
+namespace {
+
+// The kernel's map of itself (Documentation/x86/x86_64/mm.rst). Modules follow where the space for the image ends: after 1 GiB where the
+// image may be moved about, else after half.
+constexpr std::uint64_t kMap = 0xffffffff80000000;
+constexpr std::uint64_t kMostBytes = 1u << 30;
+constexpr std::uint64_t kFixedBytes = kMostBytes / 2;
+
+/// The number behind the line's key, which is the whole rest of the line.
+template <typename Number>
+std::optional<Number> number_of(std::string_view text, std::string_view key, int base) {
+  for (std::size_t at = 0; (at = text.find(key, at)) != text.npos; ++at) {
+    if (at != 0 && text[at - 1] != '\n') continue;
+    const std::string_view value = text.substr(at + key.size(), text.find('\n', at) - at - key.size());
+    Number number{};
+    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number, base);
+    return parsed.ec == std::errc() && parsed.ptr == value.data() + value.size() ? std::optional(number) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// Of kernels before 4.13 the text does not tell, but those that were moved have the larger one.
+std::uint64_t space_for_image(std::string_view text) {
+  if (const auto told = number_of<std::uint64_t>(text, "NUMBER(KERNEL_IMAGE_SIZE)=", 10)) return std::min(*told, kMostBytes);
+  return number_of<std::uint64_t>(text, "KERNELOFFSET=", 16).value_or(0) != 0 ? kMostBytes : kFixedBytes;
+}
+
+}  // namespace
+
+std::optional<KernelImage> kernel_image(std::string_view text, std::span<const PhysicalRange> ranges) {
+  const auto told_base = number_of<std::int64_t>(text, "NUMBER(phys_base)=", 10);
+  const auto stext = number_of<std::uint64_t>(text, "SYMBOL(_stext)=", 16);
+  if (!told_base || !stext) return std::nullopt;
+  // Where it is negative, the sums below wrap around, and back again.
+  const auto base = static_cast<std::uint64_t>(*told_base);
+  const std::uint64_t space = space_for_image(text);
+  if (base % kPageBytes != 0 || *stext < kMap || *stext - kMap >= space) return std::nullopt;
+  const std::uint64_t below = *told_base < 0 ? 0 - base : 0;  // so much of the space is before the memory's first byte
+  if (*stext - kMap < below) return std::nullopt;
+  const std::uint64_t first = base + below;
+  const std::uint64_t bytes = space - below;
+  const std::uint64_t begins = base + (*stext - kMap);
+  for (const PhysicalRange& range : ranges) {
+    if (begins < range.guest_address || begins - range.guest_address >= range.length) continue;
+    const std::uint64_t from = std::max(first, range.guest_address);
+    const std::uint64_t length = std::min(bytes - (from - first), range.length - (from - range.guest_address));
+    return KernelImage{kMap + (from - base), {from, length, range.region, range.offset + (from - range.guest_address)}};
+  }
+  return std::nullopt;
+}
+
+}  // namespace snap

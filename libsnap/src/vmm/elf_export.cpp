@@ -157,17 +157,17 @@ class ElfTables {
     header.segment_bytes = sizeof(Segment);
     header.segments_at = sizeof(Header) + (elsewhere ? sizeof(Section) : 0);
     header.segment_count = elsewhere ? elf::kCountElsewhere : static_cast<std::uint16_t>(segments);
-    Bytes bytes;
     if (elsewhere) {
       header.sections_at = sizeof(Header);
       header.section_bytes = sizeof(Section);
       header.section_count = 1;
+    }
+    Bytes bytes(sizeof header);
+    std::memcpy(bytes.data(), &header, sizeof header);
+    if (elsewhere) {
       Section first{};
       first.info = static_cast<std::uint32_t>(segments);
-      append(bytes, bytes_of(header));
       append(bytes, bytes_of(first));
-    } else {
-      append(bytes, bytes_of(header));
     }
     Segment note = segment<Segment>(elf::kNote, notes_at, {0, notes.size()}, 0);
     note.align = 4;
@@ -198,7 +198,7 @@ class ElfTables {
     segment.file_bytes = word(memory.length);
     segment.memory_bytes = word(memory.length);
     segment.flags = 0;
-    segment.align = word((at - memory.guest_address) % kPageBytes == 0 ? kPageBytes : 1);
+    segment.align = 0;  // as in a core of kdump: by this crash takes it for one, and looks into VMCOREINFO for where the kernel is
     return segment;
   }
 

@@ -2,6 +2,9 @@
 // ELF cores in, from a file and through a pipe, and out.
 #include <sys/stat.h>
 
+#include <cstdio>
+#include <cstring>
+#include <map>
 #include <random>
 
 #include "snap/import.h"
@@ -340,7 +343,7 @@ struct Shown {
 struct ParsedCore {
   Buffer notes;
   std::vector<Shown> memory;
-  std::vector<Shown> image;  ///< at virtual addresses of its own
+  std::vector<Shown> image;  ///< at the virtual addresses of a kernel's image
 
   explicit ParsedCore(const Buffer& core) {
     const bool wide = core.at(4) == std::byte{2};
@@ -362,7 +365,7 @@ struct ParsedCore {
       }
       EXPECT_EQ(from % 4096, field(24, 12) % 4096);
       EXPECT_EQ(from % 4096, field(16, 8) % 4096);
-      (field(16, 8) == field(24, 12) ? memory : image).push_back({field(24, 12), content, field(16, 8)});
+      (wide && field(16, 8) >= 0xffffffff80000000 ? image : memory).push_back({field(24, 12), content, field(16, 8)});
     }
   }
 };
@@ -417,7 +420,10 @@ TEST(ElfExport, ShowsPlacedMemoryByAddress) {
   const ParsedCore core(*exported);
   ASSERT_EQ(core.memory.size(), 4u);
   const std::uint64_t addresses[] = {0, 0x3000, 0xe0000000, 0x100000000};
-  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(core.memory[i].address, addresses[i]);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(core.memory[i].address, addresses[i]);
+    EXPECT_EQ(core.memory[i].virtual_address, addresses[i]);
+  }
   EXPECT_TRUE(core.memory[1].content == Buffer(ram.begin() + 4 * 4096, ram.end()));
   EXPECT_TRUE(core.memory[2].content == card);
 }
@@ -519,7 +525,7 @@ TEST(ElfExport, ShowsTheImageOfTheKernelAtItsVirtualAddresses) {
       {"SYMBOL(_stext)=ffffffff90001000\nNUMBER(phys_base)=-268435456\n", 0xffffffff90000000, 0, 1u << 20},
       {"SYMBOL(_stext)=ffffffffa0300000\nNUMBER(phys_base)=-536870912\nKERNELOFFSET=1f000000\n", 0xffffffffa0200000, 2u << 20, 5u << 20},
       {"NUMBER(KERNEL_IMAGE_SIZE)=4194304\nSYMBOL(_stext)=ffffffff80300000\nNUMBER(phys_base)=0\n", 0xffffffff80200000, 2u << 20, 2u << 20},
-      {"NUMBER(KERNEL_IMAGE_SIZE)=18446744073709551615\nSYMBOL(_stext)=ffffffffbf300000\nNUMBER(phys_base)=-1056964608\n", 0xffffffffbf200000, 2u << 20, 5u << 20},
+      {"NUMBER(KERNEL_IMAGE_SIZE)=9223372036854775807\nSYMBOL(_stext)=ffffffffbf300000\nNUMBER(phys_base)=-1056964608\n", 0xffffffffbf200000, 2u << 20, 5u << 20},
   };
   for (const Case& each : cases) {
     MemorySnapshot snapshot = linux_guest(vmcoreinfo_with(each.lines));
@@ -529,6 +535,7 @@ TEST(ElfExport, ShowsTheImageOfTheKernelAtItsVirtualAddresses) {
       ASSERT_OK(exported);
       const ParsedCore core(*exported);
       ASSERT_EQ(core.memory.size(), 2u);
+      EXPECT_EQ(core.memory[1].virtual_address, 2u << 20);  // without page tables
       ASSERT_EQ(core.image.size(), 1u) << each.lines;
       EXPECT_EQ(core.image[0].virtual_address, each.virtual_address) << each.lines;
       EXPECT_EQ(core.image[0].address, each.address) << each.lines;
@@ -600,6 +607,83 @@ TEST(ElfExport, ShowsNoImageThatCannotBe) {
     EXPECT_EQ(core.memory.size(), 2u) << lines;
     EXPECT_TRUE(core.image.empty()) << lines;
   }
+}
+
+/// A guest whose page tables have physical memory at `base`, in pages of 1 GiB, 2 MiB or 4 KiB (the first 2 MiB only): shift 30, 21, 12.
+struct PagedGuest {
+  std::uint64_t base = 0xffff890240000000;
+  unsigned levels = 4;
+  unsigned shift = 21;
+  std::uint64_t top = 0xffffffff80300000;
+  std::map<std::pair<unsigned, unsigned>, std::uint64_t> entries{};  ///< by table, 0 the topmost, and number: put over what is there
+
+  static constexpr std::uint64_t kTables = 3u << 20;
+  static constexpr std::uint64_t kFlags = 0x8000000000000063;
+
+  MemorySnapshot make() const {
+    char symbol[80];
+    std::snprintf(symbol, sizeof symbol, "SYMBOL(swapper_pg_dir)=%llx\nNUMBER(pgtable_l5_enabled)=%d\n", static_cast<unsigned long long>(top), levels == 5);
+    MemorySnapshot snapshot = linux_guest(vmcoreinfo_with("NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80200000\n" + std::string(symbol)));
+    std::vector<Buffer> tables(6, Buffer(4096));
+    const auto put = [&](unsigned table, unsigned number, std::uint64_t entry) { std::memcpy(&tables[table][number * 8], &entry, 8); };
+    put(0, 0, kTables | kFlags);  // what is below the kernel is not looked at
+    unsigned table = 0;
+    for (unsigned level = levels - 1; 12 + 9 * level != shift; --level, ++table) put(table, base >> (12 + 9 * level) & 511, (kTables + (table + 1) * 4096) | kFlags);
+    for (unsigned i = 0; i < 8; ++i) {
+      const std::uint64_t large = shift == 12 ? 0 : 0x1080;  // with the bit of large pages that looks like one of the address
+      if ((base >> shift & 511) + i < 512) put(table, static_cast<unsigned>(base >> shift & 511) + i, std::uint64_t{i} << shift | large | kFlags);
+    }
+    if (shift == 12) put(table - 1, 1, (2u << 20) | 0x80 | kFlags);
+    for (const auto& [place, entry] : entries) put(place.first, place.second, entry);
+    for (std::size_t i = 0; i < tables.size(); ++i) snapshot.regions[0].put(kTables - (1u << 20) + i * 4096, tables[i]);
+    return snapshot;
+  }
+
+  /// Where the export shows the memory's first byte.
+  std::uint64_t shown() const {
+    MemorySnapshot snapshot = make();
+    MemoryReader reader(snapshot);
+    const auto exported = export_core(reader, By::kPipe);
+    EXPECT_TRUE(exported.has_value());
+    const ParsedCore core(*exported);
+    EXPECT_EQ(core.image.size(), 1u);
+    EXPECT_EQ(core.memory.at(1).virtual_address, core.memory.at(0).virtual_address + (2u << 20));
+    const Import import = import_core(*exported, By::kPipe);
+    EXPECT_TRUE(import.ok() && import.snapshot.bytes("ram") == snapshot.bytes("ram"));
+    return core.memory[0].virtual_address;
+  }
+};
+
+TEST(ElfExport, ShowsMemoryAtItsVirtualAddresses) {
+  for (const unsigned shift : {30u, 21u, 12u}) EXPECT_EQ(PagedGuest{.shift = shift}.shown(), 0xffff890240000000) << shift;
+  EXPECT_EQ((PagedGuest{.base = 0xffff888000000000}.shown()), 0xffff888000000000);
+  EXPECT_EQ((PagedGuest{.base = 0xff11000000000000, .levels = 5}.shown()), 0xff11000000000000);
+  EXPECT_EQ((PagedGuest{.base = 0xff23456780000000, .levels = 5, .shift = 12}.shown()), 0xff23456780000000);
+}
+
+TEST(ElfExport, ShowsPhysicalAddressesWherePageTablesAreNone) {
+  constexpr std::uint64_t kFlags = PagedGuest::kFlags;
+  constexpr std::uint64_t kTables = PagedGuest::kTables;
+  constexpr unsigned kFirst = 0xffff890240000000 >> 39 & 511;
+  constexpr unsigned kSecond = 0xffff890240000000 >> 30 & 511;
+  const PagedGuest hostile[] = {
+      {.top = 0x300000},
+      {.top = 0xffffffff80300008},
+      {.top = 0xffffffff80000000},  // before the image
+      {.top = 0xffffffffffffe000},
+      {.top = 0xffffffff80400000},                                      // noise
+      {.entries = {{{0, kFirst}, 0}}},                                  // none
+      {.entries = {{{0, kFirst}, kTables | kFlags}}},                   // goes round
+      {.entries = {{{0, 256}, (1u << 20) | kFlags}}},                   // into a hole of the memory
+      {.entries = {{{0, 256}, 0x000ffffffffff000 | kFlags}}},           // past its end
+      {.entries = {{{1, kSecond}, 0}}},                                 // a table without entries
+      {.entries = {{{2, 0}, (4u << 20) | 0x80 | kFlags}}},              // no whole GiB away
+      {.entries = {{{2, 1}, (4u << 20) | 0x80 | kFlags}}},              // the tables are elsewhere
+      {.entries = {{{2, 1}, 0}}},
+      {.entries = {{{1, kSecond}, 0x0000ffffc0000000 | 0x80 | kFlags}}},  // more than all addresses below
+      {.base = 0xffffffff80000000, .shift = 30},                        // over the image
+  };
+  for (const PagedGuest& guest : hostile) EXPECT_EQ(guest.shown(), 0u) << &guest - hostile;
 }
 
 TEST(ElfExport, LooksForItPastMuchThatIsZero) {

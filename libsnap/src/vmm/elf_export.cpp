@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory whose place in the guest is known becomes an ELF core: the tables, the notes, and each region whole, from a page of the file
-// on. What a region has beside its placements stands in the file, but no segment shows it. The kernel's image is shown a second time, at
-// its virtual addresses, as kdump does it: that is how debuggers come to the page tables.
+// on. What a region has beside its placements stands in the file, but no segment shows it. Where the guest is a Linux of x86-64, memory
+// is shown at the virtual addresses that the kernel has for it, and the kernel's image a second time at those that it has for itself, as
+// kdump does it: debuggers come to the page tables by that.
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "io/file.h"
 #include "snap/import.h"
 #include "snap/restore.h"
+#include "vmm/direct_map.h"
 #include "vmm/elf.h"
 #include "vmm/guest_layout.h"
 #include "vmm/kernel_image.h"
@@ -66,6 +68,7 @@ class ElfTables {
     if (narrow) {
       layout_.size = place(head_bytes<elf::Header32, elf::Segment32, elf::Section32>(segments), room);
       kernel_.reset();  // one of 64 bits, whose addresses find no room
+      virtual_base_ = 0;
       layout_.head = tables<elf::Header32, elf::Segment32, elf::Section32>(notes, elf::kClass32);
     } else {
       layout_.size = place(head_bytes<elf::Header64, elf::Segment64, elf::Section64>(segments), room);
@@ -118,6 +121,10 @@ class ElfTables {
     const std::size_t before = notes.size();
     if (!info.empty()) append_note(notes, kVmcoreinfo, 0, bytes_of(std::string_view(info)));
     if (machine_ == elf::kX86_64) kernel_ = kernel_image(info, ranges_);
+    if (kernel_) {
+      SNAP_TRY_ASSIGN(base, direct_map(reader_, info, *kernel_, ranges_));
+      virtual_base_ = base.value_or(0);
+    }
     vmcoreinfo_bytes_ = notes.size() - before;
     return notes;
   }
@@ -173,7 +180,7 @@ class ElfTables {
     note.align = 4;
     append(bytes, bytes_of(note));
     if (kernel_) append(bytes, bytes_of(segment<Segment>(elf::kLoad, at_of(kernel_->memory), kernel_->memory, kernel_->virtual_address)));
-    for (const PhysicalRange& range : ranges_) append(bytes, bytes_of(segment<Segment>(elf::kLoad, at_of(range), range, range.guest_address)));
+    for (const PhysicalRange& range : ranges_) append(bytes, bytes_of(segment<Segment>(elf::kLoad, at_of(range), range, virtual_base_ + range.guest_address)));
     append(bytes, notes);
     return bytes;
   }
@@ -209,6 +216,7 @@ class ElfTables {
   std::uint64_t vmcoreinfo_bytes_ = 0;
   std::vector<PhysicalRange> ranges_;
   std::optional<KernelImage> kernel_;
+  std::uint64_t virtual_base_ = 0;  ///< of physical memory
   ElfLayout layout_;
 };
 

@@ -2,9 +2,8 @@
 #include "vmm/kernel_image.h"
 
 #include <algorithm>
-#include <charconv>
 
-#include "base/fail.h"
+#include "vmm/vmcoreinfo.h"
 
 namespace snap {
 namespace {
@@ -15,30 +14,17 @@ constexpr std::uint64_t kMap = 0xffffffff80000000;
 constexpr std::uint64_t kMostBytes = 1u << 30;
 constexpr std::uint64_t kFixedBytes = kMostBytes / 2;
 
-/// The number behind the line's key, which is the whole rest of the line.
-template <typename Number>
-std::optional<Number> number_of(std::string_view text, std::string_view key, int base) {
-  for (std::size_t at = 0; (at = text.find(key, at)) != text.npos; ++at) {
-    if (at != 0 && text[at - 1] != '\n') continue;
-    const std::string_view value = text.substr(at + key.size(), text.find('\n', at) - at - key.size());
-    Number number{};
-    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number, base);
-    return parsed.ec == std::errc() && parsed.ptr == value.data() + value.size() ? std::optional(number) : std::nullopt;
-  }
-  return std::nullopt;
-}
-
 /// Of kernels before 4.13 the text does not tell, but those that were moved have the larger one.
 std::uint64_t space_for_image(std::string_view text) {
-  if (const auto told = number_of<std::uint64_t>(text, "NUMBER(KERNEL_IMAGE_SIZE)=", 10)) return std::min(*told, kMostBytes);
-  return number_of<std::uint64_t>(text, "KERNELOFFSET=", 16).value_or(0) != 0 ? kMostBytes : kFixedBytes;
+  if (const auto told = vmcoreinfo_number(text, "KERNEL_IMAGE_SIZE")) return std::min(static_cast<std::uint64_t>(*told), kMostBytes);
+  return vmcoreinfo_kernel_offset(text).value_or(0) != 0 ? kMostBytes : kFixedBytes;
 }
 
 }  // namespace
 
 std::optional<KernelImage> kernel_image(std::string_view text, std::span<const PhysicalRange> ranges) {
-  const auto told_base = number_of<std::int64_t>(text, "NUMBER(phys_base)=", 10);
-  const auto stext = number_of<std::uint64_t>(text, "SYMBOL(_stext)=", 16);
+  const auto told_base = vmcoreinfo_number(text, "phys_base");
+  const auto stext = vmcoreinfo_symbol(text, "_stext");
   if (!told_base || !stext) return std::nullopt;
   // Where it is negative, the sums below wrap around, and back again.
   const auto base = static_cast<std::uint64_t>(*told_base);

@@ -2,6 +2,7 @@
 #include "vmm/vmcoreinfo.h"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -59,7 +60,32 @@ Result<std::vector<ChangedRange>> next_stretches(Reader& reader, std::size_t reg
   return stretches;
 }
 
+/// The number that is all of the line behind its key.
+template <typename Number>
+std::optional<Number> number_behind(std::string_view text, const std::string& key, int base) {
+  for (std::size_t at = 0; (at = text.find(key, at)) != text.npos; ++at) {
+    if (at != 0 && text[at - 1] != '\n') continue;
+    const std::string_view value = text.substr(at + key.size(), text.find('\n', at) - at - key.size());
+    Number number{};
+    const auto parsed = std::from_chars(value.data(), value.data() + value.size(), number, base);
+    return parsed.ec == std::errc() && parsed.ptr == value.data() + value.size() ? std::optional(number) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::string key(std::string_view kind, std::string_view name) { return std::string(kind) + "(" + std::string(name) + ")="; }
+
 }  // namespace
+
+std::optional<std::int64_t> vmcoreinfo_number(std::string_view text, std::string_view name) {
+  return number_behind<std::int64_t>(text, key("NUMBER", name), 10);
+}
+
+std::optional<std::uint64_t> vmcoreinfo_symbol(std::string_view text, std::string_view name) {
+  return number_behind<std::uint64_t>(text, key("SYMBOL", name), 16);
+}
+
+std::optional<std::uint64_t> vmcoreinfo_kernel_offset(std::string_view text) { return number_behind<std::uint64_t>(text, "KERNELOFFSET=", 16); }
 
 Result<std::string> find_vmcoreinfo(Reader& reader, std::span<const std::size_t> regions, unsigned threads, const std::atomic<bool>* cancel) {
   FirstText first;

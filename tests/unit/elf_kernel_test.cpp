@@ -33,13 +33,13 @@ TEST(ElfKernel, ShowsTheImageOfTheKernelAtItsVirtualAddresses) {
   constexpr std::string_view kNear = "SYMBOL(_stext)=ffffffff80300000\n";
   const Case cases[] = {
       {"NUMBER(phys_base)=0\nSYMBOL(_stext)=ffffffff80200000\n", 0xffffffff80200000, 2u << 20, 5u << 20},
-      {"NUMBER(phys_base)=1048576\nSYMBOL(_stext)=ffffffff80200000\nKERNELOFFSET=10\n", 0xffffffff80100000, 2u << 20, 5u << 20},
-      {"NUMBER(phys_base)=3145728\nSYMBOL(_stext)=ffffffff80000000\n", 0xffffffff80000000, 3u << 20, 4u << 20},  // not what is before it
-      {"SYMBOL(_stext)=ffffffff80001000\nNUMBER(phys_base)=0\n", 0xffffffff80000000, 0, 1u << 20},
-      {"SYMBOL(_stext)=ffffffff90001000\nNUMBER(phys_base)=-268435456\n", 0xffffffff90000000, 0, 1u << 20},
-      {"SYMBOL(_stext)=ffffffffa0300000\nNUMBER(phys_base)=-536870912\nKERNELOFFSET=1f000000\n", 0xffffffffa0200000, 2u << 20, 5u << 20},
-      {"NUMBER(KERNEL_IMAGE_SIZE)=4194304\nSYMBOL(_stext)=ffffffff80300000\nNUMBER(phys_base)=0\n", 0xffffffff80200000, 2u << 20, 2u << 20},
-      {"NUMBER(KERNEL_IMAGE_SIZE)=9223372036854775807\nSYMBOL(_stext)=ffffffffbf300000\nNUMBER(phys_base)=-1056964608\n", 0xffffffffbf200000, 2u << 20, 5u << 20},
+      {"NUMBER(phys_base)=1048576\nSYMBOL(_stext)=ffffffff80200123\nKERNELOFFSET=10\n", 0xffffffff80200000, 3u << 20, 4u << 20},
+      {"SYMBOL(_stext)=ffffffff80001000\nNUMBER(phys_base)=0\n", 0xffffffff80001000, 4096, 255u << 12},
+      {"SYMBOL(_stext)=ffffffff80000000\nNUMBER(phys_base)=0\n", 0xffffffff80000000, 0, 1u << 20},
+      {"SYMBOL(_stext)=ffffffff90001000\nNUMBER(phys_base)=-268435456\n", 0xffffffff90001000, 4096, 255u << 12},
+      {"SYMBOL(_stext)=ffffffffa0300000\nNUMBER(phys_base)=-536870912\nKERNELOFFSET=1f000000\n", 0xffffffffa0300000, 3u << 20, 4u << 20},
+      {"NUMBER(KERNEL_IMAGE_SIZE)=4194304\nSYMBOL(_stext)=ffffffff80300000\nNUMBER(phys_base)=0\n", 0xffffffff80300000, 3u << 20, 1u << 20},
+      {"NUMBER(KERNEL_IMAGE_SIZE)=9223372036854775807\nSYMBOL(_stext)=ffffffffbff00000\nNUMBER(phys_base)=-1070596096\n", 0xffffffffbff00000, 2u << 20, 1u << 20},
   };
   for (const Case& each : cases) {
     MemorySnapshot snapshot = linux_guest(vmcoreinfo_with(each.lines));

@@ -114,7 +114,8 @@ TEST(ElfImport, DropsWhatAnotherSegmentShowsAsWell) {  // the kernel's image at 
   CoreSegment front = image;
   front.address = memory.address;
   front.at = memory.at;
-  for (const auto& segments : std::vector<std::vector<CoreSegment>>{{memory, image}, {image, memory}, {front, memory}, {image, memory, front}}) {
+  const std::vector<CoreSegment> orders[] = {{memory, image}, {image, memory}, {front, memory}, {image, memory, front}};
+  for (const std::vector<CoreSegment>& segments : orders) {
     CoreBuilder core;
     core.put_bytes(1000, bytes);
     core.segments = segments;
@@ -125,6 +126,16 @@ TEST(ElfImport, DropsWhatAnotherSegmentShowsAsWell) {  // the kernel's image at 
       EXPECT_EQ(import.snapshot.find("ram")->info.placements, placements);
       EXPECT_TRUE(import.snapshot.bytes("ram") == bytes);
     }
+  }
+  // No physical address that is not 0: a guest's nevertheless.
+  CoreBuilder low;
+  low.put_bytes(1000, bytes);
+  low.segments = {memory, front};
+  for (CoreSegment& segment : low.segments) segment.address = 0;
+  for (const By by : kWays) {
+    const Import import = import_core(low.build(), by);
+    ASSERT_TRUE(import.ok()) << explain(import.error);
+    EXPECT_TRUE(import.snapshot.bytes("ram") == bytes);
   }
   // Also where a third one shows some of the bytes elsewhere; that takes reading them again.
   CoreBuilder core;

@@ -118,7 +118,6 @@ class CoreParser {
   Result<ElfCore> check() {
     std::vector<Load>& loads = core_.loads;
     if (loads.empty()) return fail(Code::kNotFound, "the ELF core has no memory");
-    if (loads.size() > 1 && !has_address_) return unsupported(0, "a core without physical addresses: of a process, not of a guest");
     const auto by_place = [](const Load& a, const Load& b) { return a.at < b.at; };
     std::stable_sort(core_.notes.begin(), core_.notes.end(), by_place);
     // What may be joined comes together, whatever lies between.
@@ -131,6 +130,7 @@ class CoreParser {
       if (!joined(loads[kept], loads[i])) loads[++kept] = loads[i];
     }
     loads.resize(kept + 1);
+    if (loads.size() > 1 && !has_address_) return unsupported(0, "a core without physical addresses: of a process, not of a guest");
     std::stable_sort(loads.begin(), loads.end(), by_place);
     if (loads.size() > kMostLoads) return fail(Code::kLimit, "more stretches of memory in the ELF core than there may be", 0, loads.size());
     std::uint64_t total = 0;

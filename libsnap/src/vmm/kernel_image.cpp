@@ -26,20 +26,15 @@ std::optional<KernelImage> kernel_image(std::string_view text, std::span<const P
   const auto told_base = vmcoreinfo_number(text, "phys_base");
   const auto stext = vmcoreinfo_symbol(text, "_stext");
   if (!told_base || !stext) return std::nullopt;
-  // Where it is negative, the sums below wrap around, and back again.
-  const auto base = static_cast<std::uint64_t>(*told_base);
+  const auto base = static_cast<std::uint64_t>(*told_base);  // where it is negative, the sum below wraps around as it should
   const std::uint64_t space = space_for_image(text);
   if (base % kPageBytes != 0 || *stext < kMap || *stext - kMap >= space) return std::nullopt;
-  const std::uint64_t below = *told_base < 0 ? 0 - base : 0;  // so much of the space is before the memory's first byte
-  if (*stext - kMap < below) return std::nullopt;
-  const std::uint64_t first = base + below;
-  const std::uint64_t bytes = space - below;
-  const std::uint64_t begins = base + (*stext - kMap);
+  const std::uint64_t before = (*stext - kMap) / kPageBytes * kPageBytes;
+  const std::uint64_t begins = base + before;
   for (const PhysicalRange& range : ranges) {
     if (begins < range.guest_address || begins - range.guest_address >= range.length) continue;
-    const std::uint64_t from = std::max(first, range.guest_address);
-    const std::uint64_t length = std::min(bytes - (from - first), range.length - (from - range.guest_address));
-    return KernelImage{kMap + (from - base), {from, length, range.region, range.offset + (from - range.guest_address)}};
+    const std::uint64_t into = begins - range.guest_address;
+    return KernelImage{kMap + before, {begins, std::min(space - before, range.length - into), range.region, range.offset + into}};
   }
   return std::nullopt;
 }

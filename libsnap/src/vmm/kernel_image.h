@@ -17,8 +17,8 @@ struct KernelImage {
   PhysicalRange memory;
 };
 
-/// What the text of VMCOREINFO says, as much of it as lies in the range that has the image's beginning. Nothing where the text does not
-/// say, or says what cannot be: it comes out of the guest's memory.
+/// What the text of VMCOREINFO says: from the image's beginning on (its end the text does not tell), as much as is for it and lies in the
+/// same range. Nothing where the text does not say, or says what cannot be: it comes out of the guest's memory.
 std::optional<KernelImage> kernel_image(std::string_view vmcoreinfo, std::span<const PhysicalRange> ranges);
 
 }  // namespace snap

@@ -140,12 +140,13 @@ struct ElfLayout {
   std::vector<Part> parts;      ///< ascending
   std::uint64_t size = 0;       ///< of the file
 };
-/// Of the core that export_elf() writes. Looking for VMCOREINFO takes reading all memory; without, its note is not there, but parts and
-/// size are the same.
+/// Of the core that export_elf() writes. Looking for VMCOREINFO takes reading all memory; without, its note and what goes by it are not
+/// there, but parts and size are the same.
 Result<ElfLayout> elf_layout(Reader& reader, const ExportOptions& options, bool with_vmcoreinfo);
 
 /// An ELF core of all memory whose place in the guest is known. Its notes are those of the core that was imported; else one NT_PRSTATUS
-/// of zeros and, where the guest is a Linux that has it in its memory, VMCOREINFO.
+/// of zeros and, where the guest is a Linux that has it in its memory, VMCOREINFO. Virtual addresses are then the kernel's, on x86-64: a
+/// segment for each PhysicalRange in its map of all memory, and one with the kernel's image; else they are the physical ones.
 Result<void> export_elf(Reader& reader, ByteSink& sink, const ExportOptions& options);
 /// The same into a file, open for reading and writing, from its beginning.
 Result<void> export_elf_to_file(Reader& reader, int fd, const ExportOptions& options);

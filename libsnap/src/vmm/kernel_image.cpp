@@ -14,7 +14,7 @@ constexpr std::uint64_t kMap = 0xffffffff80000000;
 constexpr std::uint64_t kMostBytes = 1u << 30;
 constexpr std::uint64_t kFixedBytes = kMostBytes / 2;
 
-/// Of kernels before 4.13 the text does not tell, but those that were moved have the larger one.
+/// Where an older kernel does not tell: one that was moved has the larger one.
 std::uint64_t space_for_image(std::string_view text) {
   if (const auto told = vmcoreinfo_number(text, "KERNEL_IMAGE_SIZE")) return std::min(static_cast<std::uint64_t>(*told), kMostBytes);
   return vmcoreinfo_kernel_offset(text).value_or(0) != 0 ? kMostBytes : kFixedBytes;

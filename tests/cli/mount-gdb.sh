@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # gdb reads what a guest's kernel says of itself out of a mounted snapshot, and grep its banner.
 source "$(dirname "$0")/lib.sh"
-requires cmp gdb readelf
+requires cmp gdb
 requires_guest
 requires_view
 
@@ -39,15 +39,14 @@ with View("base.vmsnap"):
     info = dict(line.split("=", 1) for line in notes("view/ram.elf")["VMCOREINFO"].decode().splitlines() if "=" in line)
     assert info["OSRELEASE"] == release, info
     # The kernel's image is mapped at this address, moved by phys_base; a structure in it is at its place in guest-physical memory.
-    names = int(info["SYMBOL(init_uts_ns)"], 16) - 0xffffffff80000000 + int(info["NUMBER(phys_base)"]) + int(info["OFFSET(uts_namespace.name)"])
+    virtual = int(info["SYMBOL(init_uts_ns)"], 16) + int(info["OFFSET(uts_namespace.name)"])
+    names = virtual - 0xffffffff80000000 + int(info["NUMBER(phys_base)"])
     with open("view/ram", "rb") as ram:
         ram.seek(names)
         sysname, nodename, found, version = [ram.read(65).rstrip(b"\0").decode() for _ in range(4)]
     assert (sysname, found) == ("Linux", release), (sysname, found)
-    told = subprocess.run(["gdb", "-batch", "-nx", "-c", "view/ram.elf", "-ex", f"x/s {names}", "-ex", f"x/s {names + 130}"], capture_output=True, text=True)
+    told = subprocess.run(["gdb", "-batch", "-nx", "-c", "view/ram.elf", "-ex", f"x/s {virtual:#x}", "-ex", f"x/s {virtual + 130:#x}"], capture_output=True, text=True)
     assert f'"{release}"' in told.stdout and '"Linux"' in told.stdout, told
-    loads = subprocess.run(["readelf", "-lW", "view/ram.elf"], capture_output=True, text=True, check=True).stdout
-    assert re.search(r"LOAD .* 0x0+ 0x0+ ", loads), loads
     banner = subprocess.run(["grep", "-ao", f"Linux version {re.escape(release)}[ -~]*", "view/ram"], capture_output=True, text=True, env={"LC_ALL": "C"})
     assert any(version in line for line in banner.stdout.splitlines()), banner
 PYTHON

@@ -34,7 +34,7 @@ requires_strace() {
 requires_guest() {
   requires python3
   [[ -z ${SNAP_SANITIZE:-} ]] || skip "a real guest takes too long beside a sanitizer"
-  export PYTHONPATH=$source_dir/tests/guest PYTHONDONTWRITEBYTECODE=1
+  export PYTHONPATH=$source_dir/tests/guest:$source_dir/tests/cli PYTHONDONTWRITEBYTECODE=1
   python3 -c 'import guest; guest.skip_without_qemu()' || exit
 }
 

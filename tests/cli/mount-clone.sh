@@ -8,8 +8,9 @@ export XDG_RUNTIME_DIR=$work
 
 python3 - <<'PYTHON'
 import os, re
-from clones import BALLOON, Clone, digest, refused, vmsnap, wait_until
+from clones import BALLOON, Clone, digest
 from guest import Guest, Qmp
+from view import refused, vmsnap, wait_until
 
 with Guest("a", extra=BALLOON) as a:
     a.work("load virtio_pci")

@@ -17,8 +17,9 @@ trap drop_bases EXIT
 
 python3 - <<'PYTHON'
 import json, os, re, signal, subprocess
-from clones import BALLOON, Clone, digest, refused, run, vmsnap, wait_until
+from clones import BALLOON, Clone, digest
 from guest import Guest, Qmp
+from view import refused, run, vmsnap, wait_until
 
 def kept():
     return json.loads(vmsnap("base", "list", "--output=json"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests with mounted views share."""
+"""What tests in Python share: vmsnap, and mounted views."""
 import os
 import subprocess
 import time

@@ -1,42 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests with clones share: vmsnap, and guests that `vmsnap restore --clone` starts."""
+"""What tests with clones share: guests that `vmsnap restore --clone` starts."""
 import hashlib
 import os
 import subprocess
-import time
 
 from guest import Console, command, die_with_parent
+from view import VMSNAP
 
-VMSNAP = os.environ["VMSNAP"]
 BALLOON = ["-device", "virtio-balloon-pci"]
-
-
-def run(*words):
-    return subprocess.run([VMSNAP, *words], capture_output=True, text=True, preexec_fn=die_with_parent)
-
-
-def vmsnap(*words):
-    done = run(*words)
-    assert done.returncode == 0, (words, done.returncode, done.stderr)
-    return done.stdout
-
-
-def refused(status, why, *words):
-    done = run(*words)
-    assert done.returncode == status and why in done.stderr, (words, done.returncode, done.stderr)
 
 
 def digest(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
-
-
-def wait_until(what, true):
-    for _ in range(600):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("not in time: " + what)
 
 
 class Clone(Console):

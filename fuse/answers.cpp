@@ -109,11 +109,10 @@ void ServerImpl::finish_open(fuse_req_t request, fuse_ino_t inode, const Place& 
     return;
   }
   prefetch(inode, place.tree, file);
-  auto handle = std::make_unique<Handle>(place, inode, file);
-  info.fh = reinterpret_cast<std::uint64_t>(handle.get());
+  info.fh = files_.keep(std::make_unique<Handle>(place, inode, file));
   info.keep_cache = 1;
   info.direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
-  if (fuse_reply_open(request, &info) == 0) (void)handle.release();
+  if (fuse_reply_open(request, &info) != 0) files_.drop(info.fh);
 }
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {
@@ -183,8 +182,8 @@ void ServerImpl::opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* i
   } else if (shelf_) {
     for (std::string& name : shelf_->names()) listing->entries.push_back({std::move(name), S_IFDIR});
   }
-  info->fh = reinterpret_cast<std::uint64_t>(listing.get());
-  if (fuse_reply_open(request, info) == 0) (void)listing.release();
+  info->fh = listings_.keep(std::move(listing));
+  if (fuse_reply_open(request, info) != 0) listings_.drop(info->fh);
 }
 
 void ServerImpl::readdir(fuse_req_t request, std::size_t size, std::size_t offset, const Listing& listing) {
@@ -228,8 +227,7 @@ void ServerImpl::getxattr(fuse_req_t request, const char* name, std::size_t size
 
 const fuse_lowlevel_ops& ServerImpl::operations() {
   static const fuse_lowlevel_ops table = [] {
-    const auto handle = [](const fuse_file_info* info) -> const Handle& { return *reinterpret_cast<const Handle*>(info->fh); };
-    static constexpr auto as_handle = handle;
+    static constexpr auto as_handle = [](const fuse_file_info* info) -> const Handle& { return Registry<Handle>::of(info->fh); };
     fuse_lowlevel_ops ops{};
     ops.init = init;
     ops.lookup = [](fuse_req_t r, fuse_ino_t parent, const char* name) { guarded(r, [&] { of(r).lookup(r, parent, name); }); };
@@ -256,17 +254,17 @@ const fuse_lowlevel_ops& ServerImpl::operations() {
       }
     };
     ops.release = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) {
+      of(r).files_.drop(info->fh);
       fuse_reply_err(r, 0);
-      delete reinterpret_cast<Handle*>(info->fh);
     };
     ops.fsync = [](fuse_req_t r, fuse_ino_t, int, fuse_file_info*) { fuse_reply_err(r, 0); };
     ops.opendir = [](fuse_req_t r, fuse_ino_t inode, fuse_file_info* info) { guarded(r, [&] { of(r).opendir(r, inode, info); }); };
     ops.readdir = [](fuse_req_t r, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
-      guarded(r, [&] { of(r).readdir(r, size, static_cast<std::size_t>(offset), *reinterpret_cast<const Listing*>(info->fh)); });
+      guarded(r, [&] { of(r).readdir(r, size, static_cast<std::size_t>(offset), Registry<Listing>::of(info->fh)); });
     };
     ops.releasedir = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) {
+      of(r).listings_.drop(info->fh);
       fuse_reply_err(r, 0);
-      delete reinterpret_cast<Listing*>(info->fh);
     };
     ops.statfs = [](fuse_req_t r, fuse_ino_t) { of(r).statfs(r); };
     ops.getxattr = [](fuse_req_t r, fuse_ino_t, const char* name, std::size_t size) { getxattr(r, name, size); };

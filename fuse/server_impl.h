@@ -17,6 +17,7 @@
 #include "inodes.h"
 #include "lowlevel.h"
 #include "prefetch.h"
+#include "registry.h"
 #include "server.h"
 #include "touches.h"
 #include "tree.h"
@@ -102,6 +103,8 @@ class ServerImpl final : public Server {
   Budget budget_;
   std::shared_ptr<Tree> root_;  // null: the shelf
   Inodes inodes_;
+  Registry<Handle> files_;
+  Registry<Listing> listings_;
   Touches touches_;
   std::string directory_;
   dev_t device_ = 0;  // of the mount, once it is served

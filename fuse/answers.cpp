@@ -30,6 +30,11 @@ mode_t type_of(NodeKind kind) {
   }
 }
 
+double attribute_seconds(const Place& place) {
+  const File* const file = place.tree ? place.tree->node(place.node).file.get() : nullptr;
+  return file != nullptr && file->grows() ? 0 : kForeverSeconds;
+}
+
 template <typename Call>
 void guarded(fuse_req_t request, Call call) {
   try {
@@ -64,8 +69,7 @@ void ServerImpl::lookup(fuse_req_t request, fuse_ino_t parent, const char* name)
   entry.ino = inodes_.remember(found);
   entry.attr = attributes(entry.ino, found);
   entry.entry_timeout = folder.tree ? kForeverSeconds : kShelfSeconds;
-  const Node& node = found.tree->node(found.node);
-  entry.attr_timeout = node.file && node.file->grows() ? 0 : kForeverSeconds;
+  entry.attr_timeout = attribute_seconds(found);
   if (fuse_reply_entry(request, &entry) != 0) inodes_.forget(entry.ino, 1);
 }
 
@@ -76,8 +80,7 @@ void ServerImpl::getattr(fuse_req_t request, fuse_ino_t inode) {
     return;
   }
   const struct stat status = attributes(inode, place);
-  const bool grows = place.tree && place.tree->node(place.node).file && place.tree->node(place.node).file->grows();
-  fuse_reply_attr(request, &status, grows ? 0 : kForeverSeconds);
+  fuse_reply_attr(request, &status, attribute_seconds(place));
 }
 
 void ServerImpl::readlink(fuse_req_t request, fuse_ino_t inode) {
@@ -109,7 +112,7 @@ void ServerImpl::finish_open(fuse_req_t request, fuse_ino_t inode, const Place& 
     return;
   }
   prefetch(inode, place.tree, file);
-  info.fh = files_.keep(std::make_unique<Handle>(place, inode, file));
+  info.fh = files_.keep(std::make_unique<Handle>(place, file));
   info.keep_cache = 1;
   info.direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
   if (fuse_reply_open(request, &info) != 0) files_.drop(info.fh);
@@ -143,7 +146,7 @@ void ServerImpl::lseek(fuse_req_t request, std::uint64_t offset, int whence, con
     fuse_reply_err(request, ENXIO);
     return;
   }
-  const auto found = whence == SEEK_DATA ? handle.file.next_data(offset) : handle.file.next_hole(offset);
+  const auto found = handle.file.next(offset, whence == SEEK_DATA);
   if (!found) {
     log(*handle.place.tree, found.error());
     fuse_reply_err(request, EIO);

@@ -47,7 +47,6 @@ Answer::~Answer() { ::munmap(memory_, kMostRead + kZeroBytes); }
 
 void Answer::clear() {
   taken_ = 0;
-  size_ = 0;
   pieces_.clear();
 }
 
@@ -74,7 +73,6 @@ void Answer::add(std::span<const std::byte> bytes) {
 }
 
 void Answer::append(const void* bytes, std::size_t length) {
-  size_ += length;
   if (!pieces_.empty() && static_cast<const std::byte*>(pieces_.back().iov_base) + pieces_.back().iov_len == bytes) {
     pieces_.back().iov_len += length;
   } else {
@@ -192,21 +190,11 @@ Result<Extent> File::extent(std::uint64_t offset) {
   return Extent{offset, found->length, found->data};
 }
 
-Result<std::uint64_t> File::next_data(std::uint64_t offset) {
+Result<std::uint64_t> File::next(std::uint64_t offset, bool data) {
   while (offset < size_) {
     const auto found = extent(offset);
     if (!found) return found.error();
-    if (found->data) return offset;
-    offset += found->length;
-  }
-  return size();
-}
-
-Result<std::uint64_t> File::next_hole(std::uint64_t offset) {
-  while (offset < size_) {
-    const auto found = extent(offset);
-    if (!found) return found.error();
-    if (!found->data) return offset;
+    if (found->data == data) return offset;
     offset += found->length;
   }
   return size();

@@ -44,7 +44,6 @@ class Answer {
   /// Bytes that stay where they are until the answer has been given. (Short pieces are copied: a write of more than 1024 is refused.)
   void add(std::span<const std::byte> bytes);
   std::span<const iovec> pieces() const { return pieces_; }
-  std::size_t size() const { return size_; }
 
  private:
   void append(const void* bytes, std::size_t length);
@@ -52,7 +51,6 @@ class Answer {
 
   std::byte* memory_;
   std::size_t taken_ = 0;
-  std::size_t size_ = 0;
   std::vector<iovec> pieces_;
 };
 
@@ -97,9 +95,8 @@ class File {
 
   /// Bytes of the file; past its end there are none. An error stands for all of them.
   Result<void> read(std::uint64_t offset, std::size_t length, Answer& answer);
-  /// SEEK_DATA, SEEK_HOLE: the first such byte from `offset`, which lies inside the file, on; the size where there is none.
-  Result<std::uint64_t> next_data(std::uint64_t offset);
-  Result<std::uint64_t> next_hole(std::uint64_t offset);
+  /// SEEK_DATA, or else SEEK_HOLE: the first such byte from `offset`, which lies inside the file, on; the size where there is none.
+  Result<std::uint64_t> next(std::uint64_t offset, bool data);
   /// Calls `visit` for each piece of a region that bytes of the file show.
   void shown(std::uint64_t offset, std::uint64_t length, const std::function<void(const Stretch&)>& visit) const;
   /// Calls `visit` for each stretch of the file that shows a part of the region's bytes.

@@ -50,15 +50,19 @@ void tell(fuse_log_level level, const char* format, va_list arguments) {
 }  // namespace
 
 ServerImpl::~ServerImpl() {
-  cancel_ = true;
-  slow_.reset();
-  prefetcher_.reset();
-  keeper_.reset();
+  stop_helpers();
   if (session_ != nullptr) {
     fuse_session_unmount(session_);
     fuse_session_destroy(session_);
   }
   tells_for = nullptr;
+}
+
+void ServerImpl::stop_helpers() {
+  cancel_ = true;
+  slow_.reset();
+  prefetcher_.reset();
+  keeper_.reset();
 }
 
 void ServerImpl::detach() {
@@ -198,9 +202,7 @@ void ServerImpl::answer() {
 
 // A server can ask for less than the kernel's own in its first answer, and for more only here, as root; files opened from now on have it.
 void ServerImpl::set_read_ahead() {
-  struct stat status {};
-  if (::stat(directory_.c_str(), &status) != 0) return;
-  const std::string path = "/sys/class/bdi/" + std::to_string(major(status.st_dev)) + ":" + std::to_string(minor(status.st_dev)) + "/read_ahead_kb";
+  const std::string path = "/sys/class/bdi/" + std::to_string(major(device_)) + ":" + std::to_string(minor(device_)) + "/read_ahead_kb";
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   const std::string text = std::to_string(options_.read_ahead_bytes / 1024);
   if (fd < 0 || ::write(fd, text.data(), text.size()) < 0) log(path + ": cannot set the read-ahead: " + std::strerror(errno));
@@ -232,7 +234,7 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
   }
   struct stat status {};
   if (!threads.empty() && ::stat(directory_.c_str(), &status) == 0) device_ = status.st_dev;
-  if (options_.read_ahead_bytes != 0) set_read_ahead();
+  if (options_.read_ahead_bytes != 0 && device_ != 0) set_read_ahead();
   try {
     if (root_ && options_.prefetch && !threads.empty()) {
       touch_main_memory();
@@ -244,10 +246,7 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
   }
   if (threads.empty()) answer();
   for (std::thread& each : threads) each.join();
-  cancel_ = true;
-  slow_.reset();
-  prefetcher_.reset();
-  keeper_.reset();
+  stop_helpers();
   return !failed_;
 }
 

@@ -27,13 +27,12 @@ namespace snap::view {
 
 /// An open file.
 struct Handle {
-  Handle(Place of, std::uint64_t number, File& content) : place(std::move(of)), inode(number), file(content) { place.tree->note_opened(); }
+  Handle(Place of, File& content) : place(std::move(of)), file(content) { place.tree->note_opened(); }
   ~Handle() { place.tree->note_closed(); }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
 
   Place place;
-  std::uint64_t inode;
   File& file;
 };
 
@@ -95,6 +94,7 @@ class ServerImpl final : public Server {
   void set_read_ahead();
   void touch_main_memory();
   void answer();
+  void stop_helpers();
   void log(const Tree& tree, const Error& error) { log(tree.source().explain(error)); }
 
   ServerOptions options_;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "info.h"
 #include "text.h"
 
 namespace snap::tool {
@@ -18,8 +19,7 @@ std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::er
 
 Json blocks_json(const Reader& reader, std::size_t region) {
   const RegionInfo& info = reader.regions()[region];
-  const std::uint64_t block_bytes = reader.block_bytes();
-  const std::uint64_t blocks = info.size / block_bytes + (info.size % block_bytes != 0 ? 1 : 0);
+  const std::uint64_t blocks = block_count(reader, info);
   const std::uint64_t stored = reader.region_stats(region).block_records;
   return {{"name", info.name}, {"bytes", info.size}, {"blocks", blocks}, {"stored", stored}, {reader.parent_ref() ? "same_as_parent" : "zero", blocks - stored}};
 }

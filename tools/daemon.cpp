@@ -91,9 +91,7 @@ void hold_signals() {
 }
 
 SignalThread::SignalThread(std::function<void()> on_signal) {
-  const sigset_t set = ending_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  thread_ = std::thread([this, set, act = std::move(on_signal)] {
+  thread_ = std::thread([this, set = ending_signals(), act = std::move(on_signal)] {
     bool asked = false;
     for (int signal = 0; ::sigwait(&set, &signal) == 0;) {
       if (over_) return;

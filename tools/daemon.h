@@ -31,8 +31,8 @@ void notify_manager(const std::string& state);
 /// SIGINT, SIGTERM and SIGHUP wait from here on for a SignalThread. Ends the command where one came before.
 void hold_signals();
 
-/// SIGINT, SIGTERM and SIGHUP call `on_signal`, in a thread of its own, instead of what they did; a second one ends the process at once. Made
-/// before any other thread. The destructor puts nothing back.
+/// SIGINT, SIGTERM and SIGHUP call `on_signal`, in a thread of its own, instead of what they did; a second one ends the process at once. After
+/// hold_signals(), which comes before any other thread.
 class SignalThread {
  public:
   explicit SignalThread(std::function<void()> on_signal);

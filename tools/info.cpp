@@ -25,10 +25,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::uint64_t block_count(const Reader& reader, const RegionInfo& region) {
-  return region.size / reader.block_bytes() + (region.size % reader.block_bytes() != 0 ? 1 : 0);
-}
-
 double zero_share(const Reader& reader, std::size_t region) {
   const std::uint64_t blocks = block_count(reader, reader.regions()[region]);
   if (blocks == 0) return 0;
@@ -224,6 +220,10 @@ int info(const std::string& file, const ParentPlaces& places, bool as_json) {
 }
 
 }  // namespace
+
+std::uint64_t block_count(const Reader& reader, const RegionInfo& region) {
+  return region.size / reader.block_bytes() + (region.size % reader.block_bytes() != 0 ? 1 : 0);
+}
 
 std::string info_json(Input& input, const Reader& reader) {
   Json json = snapshot_json(input, reader, nullptr);

@@ -8,17 +8,12 @@ export XDG_RUNTIME_DIR=$work
 
 python3 - <<'PYTHON'
 import os, re
-from clones import BALLOON, Clone, digest
+from clones import BALLOON, Clone, digest, save_base
 from guest import Guest, Qmp
 from view import refused, vmsnap, wait_until
 
 with Guest("a", extra=BALLOON) as a:
-    a.work("load virtio_pci")
-    a.work("load virtio_balloon")
-    a.work("write 2")
-    vmsnap("save", "--qmp", a.socket, "--resume", "-q", "-o", "codec=lz4", "base.vmsnap")
-    a.work("write 4")
-    a.wait_tick()
+    save_base(a)
     vmsnap("save", "--qmp", a.socket, "-B", "base.vmsnap", "-q", "child.vmsnap")
     last = a.last_tick()
 vmsnap("convert", "-q", "-O", "raw", "--region", "pc.ram", "base.vmsnap", "base.ram")

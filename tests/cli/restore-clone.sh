@@ -17,7 +17,7 @@ trap drop_bases EXIT
 
 python3 - <<'PYTHON'
 import json, os, re, signal, subprocess
-from clones import BALLOON, Clone, digest
+from clones import BALLOON, Clone, digest, save_base
 from guest import Guest, Qmp
 from view import refused, run, vmsnap, wait_until
 
@@ -25,12 +25,7 @@ def kept():
     return json.loads(vmsnap("base", "list", "--output=json"))
 
 with Guest("a", extra=BALLOON) as a:
-    a.work("load virtio_pci")
-    a.work("load virtio_balloon")
-    a.work("write 2")
-    vmsnap("save", "--qmp", a.socket, "--resume", "-q", "-o", "codec=lz4", "base.vmsnap")
-    a.work("write 4")
-    a.wait_tick()
+    save_base(a)
     vmsnap("save", "--qmp", a.socket, "--resume", "-B", "base.vmsnap", "-q", "child.vmsnap")
     a.work("write 1")
     a.wait_tick()

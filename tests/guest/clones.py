@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from guest import Console, command, die_with_parent
-from view import VMSNAP
+from view import VMSNAP, vmsnap
 
 BALLOON = ["-device", "virtio-balloon-pci"]
 
@@ -13,6 +13,16 @@ BALLOON = ["-device", "virtio-balloon-pci"]
 def digest(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
+
+
+def save_base(guest):
+    """Of a guest with a balloon, which then changes some more of its memory."""
+    guest.work("load virtio_pci")
+    guest.work("load virtio_balloon")
+    guest.work("write 2")
+    vmsnap("save", "--qmp", guest.socket, "--resume", "-q", "-o", "codec=lz4", "base.vmsnap")
+    guest.work("write 4")
+    guest.wait_tick()
 
 
 class Clone(Console):

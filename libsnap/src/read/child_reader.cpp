@@ -110,11 +110,7 @@ class ChildReader final : public ImageReader, public OpenedImage, public PageRea
     return whole;
   }
 
-  void limit_cache(std::size_t bytes) override {
-    limit_nodes(bytes / kNodeShare);
-    cache_.set_limit(bytes - bytes / kNodeShare);
-    memory_.trim();
-  }
+  void limit_cache(std::size_t bytes) override { limit(bytes, cache_, memory_); }
 
   Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     const unsigned log2 = image_->header().block_log2;

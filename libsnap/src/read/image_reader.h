@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "read/block_memory.h"
 #include "read/image.h"
+#include "read/shared_cache.h"
 #include "snap/reader.h"
 
 namespace snap {
@@ -41,6 +43,13 @@ class ImageReader : public Reader {
   }
 
   void limit_nodes(std::size_t bytes) { image_->limit_nodes(bytes); }
+  /// Nodes and blocks together; `memory` is what blocks are taken from.
+  template <typename Block>
+  void limit(std::size_t bytes, SharedCache<Block>& blocks, BlockMemory& memory) {
+    limit_nodes(bytes / kNodeShare);
+    blocks.set_limit(bytes - bytes / kNodeShare);
+    memory.trim();
+  }
 
   std::unique_ptr<Image> image_;
   std::vector<RegionInfo> infos_;

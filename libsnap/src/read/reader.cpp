@@ -92,11 +92,7 @@ class ReaderImpl final : public ImageReader, public OpenedImage, public PageRead
     return extent_until(region, offset, std::min(end, infos_[region].size));
   }
 
-  void limit_cache(std::size_t bytes) override {
-    limit_nodes(bytes / kNodeShare);
-    cache_.set_limit(bytes - bytes / kNodeShare);
-    memory_.trim();
-  }
+  void limit_cache(std::size_t bytes) override { limit(bytes, cache_, memory_); }
 
   Result<Extent> extent_until(std::size_t region, std::uint64_t offset, std::uint64_t end) override {
     const unsigned log2 = image_->header().block_log2;

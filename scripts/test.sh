@@ -24,14 +24,21 @@ build() { # PRESET [CMAKE-OPTION…] -- [TARGET…]
   shift
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
+  rm -f "build/$preset/junit.xml"
   cmake --preset "$preset" "${options[@]}" > "build/$preset.log" 2>&1 || { cat "build/$preset.log"; return 1; }
   cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"} > "build/$preset.log" 2>&1 || { tail -50 "build/$preset.log"; return 1; }
   printf "=== %s built after %d s\n" "$preset" $((SECONDS - start))
 }
 
-stage_release() { build release -DSNAP_BUILD_TESTS=ON -DSNAP_BUILD_BENCH=ON -- && ctest --preset release -j "$jobs"; }
+run_tests() { # PRESET CTEST-OPTION…
+  local as=()
+  [ "$1" = release ] || as=("${fixed[@]}")
+  "${as[@]}" ctest --preset "$1" -j "$jobs" --output-junit junit.xml "${@:2}"
+}
+
+stage_release() { build release -DSNAP_BUILD_TESTS=ON -DSNAP_BUILD_BENCH=ON -- && run_tests release; }
 stage_asan() {
-  build asan "${quick_build[@]}" -DSNAP_FUZZ_SECONDS=5 -- && "${fixed[@]}" ctest --preset asan -j "$jobs" -E '^Exponential|^Child.MayHaveOther|TakesASizeOver4GiB|^Vectors.GoodOnes.*(Steps|Restored)' && return
+  build asan "${quick_build[@]}" -DSNAP_FUZZ_SECONDS=5 -- && run_tests asan -E '^Exponential|^Child.MayHaveOther|TakesASizeOver4GiB|^Vectors.GoodOnes.*(Steps|Restored)' && return
   for found in build/asan/tests/fuzz/found/*-*; do
     [ ! -f "$found" ] || { echo "$found, in base64:"; base64 "$found"; }
   done
@@ -39,7 +46,7 @@ stage_asan() {
 }
 stage_tsan() {
   build tsan "${quick_build[@]}" -DSNAP_UNIT_TESTS='/(cache|legacy_fixtures|qemu_clone|qemu_stream|ranges|reader|restore|shared_parent|writer)_test' -- \
-    snap_unit snap_io_faults && "${fixed[@]}" ctest --preset tsan -j "$jobs" \
+    snap_unit snap_io_faults && run_tests tsan \
     -R 'Threads|SharedParent|Restore|Writer|Cache|Stream|QemuClone|LegacyFixture|^Reader\.' -E 'QemuStreamRandom|IoFaults.*/0$|Restore.*, 0, '
 }
 
@@ -52,6 +59,7 @@ for stage in "$@"; do
   printf '=== %s took %d s\n' "$stage" $((SECONDS - start))
 done
 if [ ${#failed[@]} -gt 0 ]; then
+  for stage in "${failed[@]}"; do scripts/failed-tests.py "$stage" "build/$stage/junit.xml"; done
   echo "FAILED: ${failed[*]}"
   exit 1
 fi

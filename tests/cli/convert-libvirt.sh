@@ -27,7 +27,8 @@ stream() { tail -c +$((93 + $(od -An -tu4 -j 20 -N 4 "$1"))) "$1"; }
 { front v90-raw.sav 3 && stream v90-raw.sav | xz -c -3; } >v90-xz.sav
 # As they come out of a pipe.
 { front v90-raw.sav 0 LibvirtQemudPart && stream v90-raw.sav && head -c 92 v90-raw.sav; } >v90-pipe.sav
-{ front v90-raw.sav 3 LibvirtQemudPart && stream v90-raw.sav | xz -c -3 && front v90-raw.sav 3 | head -c 92; } >v90-xz-pipe.sav
+front v90-raw.sav 3 >front
+{ front v90-raw.sav 3 LibvirtQemudPart && stream v90-raw.sav | xz -c -3 && head -c 92 front; } >v90-xz-pipe.sav
 
 for image in v113-{raw,sparse,lzop,zstd} v90-{raw,gzip,bzip2,xz,pipe,xz-pipe}; do
   truth=${image%%-*}

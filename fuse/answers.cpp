@@ -60,7 +60,20 @@ void ServerImpl::init(void*, fuse_conn_info* connection) {
 
 void ServerImpl::lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   const Place folder = inodes_.find(parent);
-  const Place found = child(folder, name);
+  if (asks_itself(request)) {
+    fuse_reply_err(request, ELOOP);
+  } else if (folder.tree) {
+    reply_lookup(request, folder, child(folder, name));
+  } else if (opener_) {
+    opener_->then([this, request, wanted = std::string(name)] {
+      guarded(request, [&] { reply_lookup(request, {}, {from_shelf(wanted), Tree::kRoot}); });
+    });
+  } else {
+    fuse_reply_err(request, ENOENT);
+  }
+}
+
+void ServerImpl::reply_lookup(fuse_req_t request, const Place& folder, const Place& found) {
   if (!found.tree) {
     fuse_reply_err(request, ENOENT);
     return;
@@ -91,7 +104,9 @@ void ServerImpl::readlink(fuse_req_t request, fuse_ino_t inode) {
 // To be made ready, a file may take reading all memory.
 void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const Place place = inodes_.find(inode);
-  if (!place.tree || !place.tree->node(place.node).file) {
+  if (asks_itself(request)) {
+    fuse_reply_err(request, ELOOP);
+  } else if (!place.tree || !place.tree->node(place.node).file) {
     fuse_reply_err(request, EISDIR);
   } else if ((info->flags & O_TRUNC) != 0) {
     fuse_reply_err(request, EROFS);
@@ -111,11 +126,18 @@ void ServerImpl::finish_open(fuse_req_t request, fuse_ino_t inode, const Place& 
     fuse_reply_err(request, EIO);
     return;
   }
-  prefetch(inode, place.tree, file);
   info.fh = files_.keep(std::make_unique<Handle>(place, file));
   info.keep_cache = 1;
   info.direct_io = file.grows() ? 1 : 0;  // the kernel does not know where it ends
   if (fuse_reply_open(request, &info) != 0) files_.drop(info.fh);
+}
+
+// What nobody has open any more need not be decoded ahead.
+void ServerImpl::release(fuse_req_t request, std::uint64_t handle) {
+  const auto tree = Registry<Handle>::of(handle).place.tree;
+  files_.drop(handle);
+  if (tree != root_ && !tree->is_open()) prefetcher_->drop(*tree);
+  fuse_reply_err(request, 0);
 }
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {
@@ -123,17 +145,24 @@ void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree
   prefetcher_->start(inode, tree, file, [&] { return tree == root_ && options_.working_set ? *options_.working_set : tree->source().working_set(); });
 }
 
-void ServerImpl::read(fuse_req_t request, std::size_t size, std::uint64_t offset, const Handle& handle) {
+void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const fuse_file_info& info) {
   thread_local Answer answer;
+  const Handle& handle = Registry<Handle>::of(info.fh);
+  if (!handle.was_read.exchange(true)) prefetch(inode, handle.place.tree, handle.file);
   if (options_.record && handle.place.tree == root_) {
     handle.file.shown(offset, size, [&](const Stretch& part) {
       const RegionInfo& region = root_->reader().regions()[part.region];
       if (region.kind == RegionKind::kMemory) touches_.note(part.region, region.size, part.offset, part.length);
     });
   }
-  // Never less than was asked for: the kernel would take it for the end of the file.
-  if (auto done = handle.file.read(offset, size, answer); !done) {
-    log(*handle.place.tree, done.error());
+  auto done = handle.file.read(offset, size, answer);
+  if (!done) log(*handle.place.tree, done.error());
+  // Never less than was asked for: the kernel would take it for the end of the file. But where it does not keep it, what comes before the damage.
+  while (!done && (info.flags & O_DIRECT) != 0 && size > kPageBytes) {
+    size = size / 2 / kPageBytes * kPageBytes;
+    done = handle.file.read(offset, size, answer);
+  }
+  if (!done) {
     fuse_reply_err(request, EIO);
     return;
   }
@@ -175,18 +204,31 @@ void ServerImpl::write(fuse_req_t request, fuse_ino_t inode, std::size_t size, o
 
 void ServerImpl::opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const Place place = inodes_.find(inode);
-  auto listing = std::make_unique<Listing>();
-  listing->entries = {{".", S_IFDIR}, {"..", S_IFDIR}};
-  if (place.tree) {
+  if (asks_itself(request)) {
+    fuse_reply_err(request, ELOOP);
+  } else if (place.tree) {
+    auto listing = std::make_unique<Listing>();
     for (const std::size_t child : place.tree->node(place.node).children) {
       const Node& node = place.tree->node(child);
-      listing->entries.push_back({node.name, type_of(node.kind)});
+      listing->add(node.name, type_of(node.kind));
     }
-  } else if (shelf_) {
-    for (std::string& name : shelf_->names()) listing->entries.push_back({std::move(name), S_IFDIR});
+    reply_opendir(request, *info, std::move(listing));
+  } else if (opener_) {
+    opener_->then([this, request, asked = *info] {
+      guarded(request, [&] {
+        auto listing = std::make_unique<Listing>();
+        for (std::string& name : shelf_->names()) listing->add(std::move(name), S_IFDIR);
+        reply_opendir(request, asked, std::move(listing));
+      });
+    });
+  } else {
+    fuse_reply_err(request, ENOENT);
   }
-  info->fh = listings_.keep(std::move(listing));
-  if (fuse_reply_open(request, info) != 0) listings_.drop(info->fh);
+}
+
+void ServerImpl::reply_opendir(fuse_req_t request, fuse_file_info info, std::unique_ptr<Listing> listing) {
+  info.fh = listings_.keep(std::move(listing));
+  if (fuse_reply_open(request, &info) != 0) listings_.drop(info.fh);
 }
 
 void ServerImpl::readdir(fuse_req_t request, std::size_t size, std::size_t offset, const Listing& listing) {
@@ -246,8 +288,8 @@ const fuse_lowlevel_ops& ServerImpl::operations() {
     ops.setattr = [](fuse_req_t r, fuse_ino_t, struct stat*, int, fuse_file_info*) { fuse_reply_err(r, EROFS); };
     ops.readlink = [](fuse_req_t r, fuse_ino_t inode) { guarded(r, [&] { of(r).readlink(r, inode); }); };
     ops.open = [](fuse_req_t r, fuse_ino_t inode, fuse_file_info* info) { guarded(r, [&] { of(r).open(r, inode, info); }); };
-    ops.read = [](fuse_req_t r, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
-      guarded(r, [&] { of(r).read(r, size, static_cast<std::uint64_t>(offset), as_handle(info)); });
+    ops.read = [](fuse_req_t r, fuse_ino_t inode, std::size_t size, off_t offset, fuse_file_info* info) {
+      guarded(r, [&] { of(r).read(r, inode, size, static_cast<std::uint64_t>(offset), *info); });
     };
     ops.write = [](fuse_req_t r, fuse_ino_t inode, const char*, std::size_t size, off_t offset, fuse_file_info* info) {
       try {
@@ -256,10 +298,7 @@ const fuse_lowlevel_ops& ServerImpl::operations() {
         // It has its answer; the page goes when the next is written.
       }
     };
-    ops.release = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) {
-      of(r).files_.drop(info->fh);
-      fuse_reply_err(r, 0);
-    };
+    ops.release = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { of(r).release(r, info->fh); };
     ops.fsync = [](fuse_req_t r, fuse_ino_t, int, fuse_file_info*) { fuse_reply_err(r, 0); };
     ops.opendir = [](fuse_req_t r, fuse_ino_t inode, fuse_file_info* info) { guarded(r, [&] { of(r).opendir(r, inode, info); }); };
     ops.readdir = [](fuse_req_t r, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {

@@ -66,6 +66,16 @@ void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& fi
   more_.notify_all();
 }
 
+void Prefetcher::drop(const Tree& tree) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& work : queue_) {
+    if (work->tree.get() != &tree) continue;
+    work->left = 0;
+    begun_.erase(work->inode);
+  }
+  more_.notify_all();
+}
+
 // Piece by piece: a range may be a whole region, of any size. What the file shows of it in one place goes at once; long holes are left out.
 std::optional<Prefetcher::Piece> Prefetcher::next_piece(Work& work) {
   Reader& reader = work.tree->reader();
@@ -120,11 +130,15 @@ void Prefetcher::run() {
 
 void Prefetcher::run_once(std::unique_lock<std::mutex>& lock, Answer& answer) {
   auto work = queue_.front();
+  queue_.pop_front();
   const auto piece = next_piece(*work);
   if (!piece) {
-    queue_.pop_front();
+    lock.unlock();
+    work.reset();  // may close the snapshot
+    lock.lock();
     return;
   }
+  queue_.push_back(work);
   ++busy_;
   lock.unlock();
   // An error is told to whoever then reads it. What the kernel no longer knows it does not want.

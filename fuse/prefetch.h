@@ -28,8 +28,10 @@ class Prefetcher {
   /// Waits for what it began; the kernel must no longer hold it up.
   ~Prefetcher();
 
-  /// The ranges, in their order, as far as the file shows them. Once for each file: what comes again is not done.
+  /// The ranges, in their order, as far as the file shows them. Once for each file: what comes again is not done. Files take turns.
   void start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges);
+  /// What is left of a snapshot's files is not done; they may start again.
+  void drop(const Tree& tree);
   /// Until what was started is done, or stopped.
   void wait();
   /// What is under way ends soon.

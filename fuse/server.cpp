@@ -24,6 +24,7 @@ namespace snap::view {
 namespace {
 
 constexpr std::size_t kManyOpen = 16;
+constexpr unsigned kOpeners = 4;  // some wait for a disk or a network
 
 /// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
 ServerImpl* tells_for = nullptr;
@@ -60,6 +61,7 @@ ServerImpl::~ServerImpl() {
 
 void ServerImpl::stop_helpers() {
   cancel_ = true;
+  opener_.reset();
   slow_.reset();
   prefetcher_.reset();
   keeper_.reset();
@@ -84,32 +86,31 @@ std::shared_ptr<Tree> ServerImpl::open_tree(std::shared_ptr<Source> source) {
           }};
 }
 
-std::shared_ptr<Tree> ServerImpl::from_shelf(const std::string& name) {
+// A snapshot stays open for as long as the kernel remembers it, which may be for ever.
+std::shared_ptr<OnShelf> ServerImpl::on_shelf(const std::string& name) {
   const std::lock_guard lock(shelf_mutex_);
+  auto& known = taken_[name];
+  if (!known) known = std::make_shared<OnShelf>();
+  if (taken_.size() > kManyOpen) keeper_->hurry();
+  return known;
+}
+
+std::shared_ptr<Tree> ServerImpl::from_shelf(const std::string& name) {
   const std::string identity = shelf_->identity(name);
-  const auto known = taken_.find(name);
-  if (known != taken_.end() && (identity.empty() || known->second.first != identity)) taken_.erase(known);
   if (identity.empty()) return nullptr;
-  auto& [is, tree] = taken_[name];
-  if (auto open = tree.lock()) {
+  const auto known = on_shelf(name);
+  const std::lock_guard lock(known->mutex);
+  auto open = known->identity == identity ? known->tree.lock() : nullptr;
+  if (open) {
     open->note_used();
     return open;
   }
-  auto source = open_from_shelf(name);
-  if (!source) {
-    taken_.erase(name);
-    return nullptr;
-  }
-  auto open = open_tree(std::move(source));
-  is = identity;
-  tree = open;
+  auto source = shelf_->open(name);
+  if (!source) return nullptr;
+  open = open_tree(std::move(source));
+  known->identity = identity;
+  known->tree = open;
   return open;
-}
-
-// A snapshot stays open for as long as the kernel remembers it, which may be for ever.
-std::shared_ptr<Source> ServerImpl::open_from_shelf(const std::string& name) {
-  if (taken_.size() > kManyOpen) keeper_->hurry();
-  return shelf_->open(name);
 }
 
 void ServerImpl::let_go_of_idle() {
@@ -117,23 +118,28 @@ void ServerImpl::let_go_of_idle() {
   std::vector<std::string> idle;
   {
     const std::lock_guard lock(shelf_mutex_);
-    std::erase_if(taken_, [](const auto& each) { return each.second.second.expired(); });
+    std::vector<std::string> gone;
     for (const auto& [name, known] : taken_) {
-      const auto tree = known.second.lock();
+      const std::unique_lock alone(known->mutex, std::try_to_lock);
+      const auto tree = alone ? known->tree.lock() : nullptr;
       if (tree && tree->idle_for(taken_.size() > kManyOpen ? kIdleOfMany : kIdle)) idle.push_back(name);
+      if (alone && !tree && known.use_count() == 1) gone.push_back(name);
     }
+    for (const std::string& name : gone) taken_.erase(name);
   }
   for (const std::string& name : idle) fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, name.c_str(), name.size());
 }
 
 Place ServerImpl::child(const Place& folder, const char* name) {
-  if (!folder.tree) return {shelf_ ? from_shelf(name) : nullptr, Tree::kRoot};
   const std::size_t found = folder.tree->find(folder.node, name);
   if (found == 0) return {};
   if (folder.tree->node(found).kind == NodeKind::kSameFile) return {folder.tree, folder.tree->node(found).same};
   if (folder.tree->node(found).kind == NodeKind::kParent) return {folder.tree->parent(), Tree::kRoot};
   return {folder.tree, found};
 }
+
+/// A snapshot that is a link into the mount would be read through the mount, and by that through the mount, and so on.
+bool ServerImpl::asks_itself(fuse_req_t request) { return opener_ && opener_->has(fuse_req_ctx(request)->pid); }
 
 struct stat ServerImpl::attributes(std::uint64_t inode, const Place& place) const {
   constexpr mode_t kForAll = 0111;
@@ -225,7 +231,8 @@ void ServerImpl::touch_main_memory() {
 
 bool ServerImpl::serve(const std::function<void()>& ready) {
   keeper_ = std::make_unique<Housekeeper>(session_, [this] { let_go_of_idle(); });
-  slow_ = std::make_unique<Worker>();
+  slow_ = std::make_unique<Workers>(1u);
+  if (shelf_) opener_ = std::make_unique<Workers>(kOpeners);
   std::vector<std::thread> threads;
   try {
     while (threads.size() < options_.threads) threads.emplace_back([this] { answer(); });

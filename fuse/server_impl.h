@@ -21,7 +21,7 @@
 #include "server.h"
 #include "touches.h"
 #include "tree.h"
-#include "worker.h"
+#include "workers.h"
 
 namespace snap::view {
 
@@ -34,6 +34,14 @@ struct Handle {
 
   Place place;
   File& file;
+  mutable std::atomic<bool> was_read{false};
+};
+
+/// A snapshot of the shelf that is open, or is being opened by whoever has the lock.
+struct OnShelf {
+  std::mutex mutex;
+  std::string identity;
+  std::weak_ptr<Tree> tree;
 };
 
 /// A listing as it was when the folder was opened.
@@ -42,7 +50,9 @@ struct Listing {
     std::string name;
     mode_t type;
   };
-  std::vector<Entry> entries;
+  void add(std::string name, mode_t type) { entries.push_back({std::move(name), type}); }
+
+  std::vector<Entry> entries{{".", S_IFDIR}, {"..", S_IFDIR}};
 };
 
 class ServerImpl final : public Server {
@@ -73,11 +83,14 @@ class ServerImpl final : public Server {
   void readlink(fuse_req_t request, fuse_ino_t inode);
   void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
   void finish_open(fuse_req_t request, fuse_ino_t inode, const Place& place, fuse_file_info info);
-  void read(fuse_req_t request, std::size_t size, std::uint64_t offset, const Handle& handle);
+  void release(fuse_req_t request, std::uint64_t handle);
+  void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const fuse_file_info& info);
   void lseek(fuse_req_t request, std::uint64_t offset, int whence, const Handle& handle);
   void fallocate(fuse_req_t request, int mode, std::uint64_t offset, std::uint64_t length, const Handle& handle);
   void write(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, const fuse_file_info* info);
   void opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
+  void reply_lookup(fuse_req_t request, const Place& folder, const Place& found);
+  void reply_opendir(fuse_req_t request, fuse_file_info info, std::unique_ptr<Listing> listing);
   void readdir(fuse_req_t request, std::size_t size, std::size_t offset, const Listing& listing);
   void statfs(fuse_req_t request);
   static void getxattr(fuse_req_t request, const char* name, std::size_t size);
@@ -86,9 +99,10 @@ class ServerImpl final : public Server {
 
   std::shared_ptr<Tree> open_tree(std::shared_ptr<Source> source);
   std::shared_ptr<Tree> from_shelf(const std::string& name);
-  std::shared_ptr<Source> open_from_shelf(const std::string& name);
+  std::shared_ptr<OnShelf> on_shelf(const std::string& name);
   void let_go_of_idle();
-  Place child(const Place& folder, const char* name);
+  static Place child(const Place& folder, const char* name);
+  bool asks_itself(fuse_req_t request);
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file);
   void set_read_ahead();
@@ -111,11 +125,12 @@ class ServerImpl final : public Server {
   fuse_session* session_ = nullptr;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<Housekeeper> keeper_;
-  std::unique_ptr<Worker> slow_;
+  std::unique_ptr<Workers> slow_;    // makes files ready
+  std::unique_ptr<Workers> opener_;  // looks at the shelf, and nobody else does
   std::atomic<bool> failed_{false};
 
   std::mutex shelf_mutex_;
-  std::map<std::string, std::pair<std::string, std::weak_ptr<Tree>>> taken_;  // from the shelf: name, identity
+  std::map<std::string, std::shared_ptr<OnShelf>> taken_;
 };
 
 }  // namespace snap::view

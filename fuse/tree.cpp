@@ -17,6 +17,7 @@ namespace snap::view {
 namespace {
 
 constexpr std::uint64_t kMostFileBytes = INT64_MAX;
+constexpr std::uint64_t kMostMapBytes = std::uint64_t{4} << 30;  // of changes in over a terabyte
 
 Error io_error(const char* what) { return Error{.code = Code::kIo, .sys_errno = static_cast<std::int16_t>(errno), .what = what}; }
 
@@ -63,14 +64,31 @@ std::unique_ptr<File> elf_file(Reader& reader, unsigned threads, const std::atom
   return file;
 }
 
+/// Ends with what is written there, or where somebody waits for the end.
+class SpoolSink final : public ByteSink {
+ public:
+  SpoolSink(int fd, const std::atomic<bool>& cancel) : inner_(stream_sink(fd)), cancel_(cancel) {}
+  Result<void> write(std::span<const std::byte> bytes) override {
+    if (cancel_) return Error{.code = Code::kCancelled, .what = "the mount ends"};
+    if (bytes.size() > left_) return Error{.code = Code::kLimit, .what = "map.json would be too long; `vmsnap map` writes it out"};
+    left_ -= bytes.size();
+    return inner_->write(bytes);
+  }
+
+ private:
+  std::unique_ptr<ByteSink> inner_;
+  const std::atomic<bool>& cancel_;
+  std::uint64_t left_ = kMostMapBytes;
+};
+
 /// map.json may be long and takes reading all page maps: it is made when it is opened, in a file without a name.
-Result<void> spool_map(Source& source, File& file) {
+Result<void> spool_map(Source& source, const std::atomic<bool>& cancel, File& file) {
   const char* const chosen = std::getenv("TMPDIR");
   const int fd = ::open(chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd < 0) return io_error("cannot make a temporary file");
-  const auto sink = stream_sink(fd);
+  SpoolSink sink(fd, cancel);
   struct stat status {};
-  auto done = source.write_map_json(*sink);
+  auto done = source.write_map_json(sink);
   if (done && ::fstat(fd, &status) != 0) done = io_error("cannot look at a temporary file");
   if (!done) {
     ::close(fd);
@@ -147,7 +165,7 @@ void Tree::add_texts() {
   add_file(kRoot, "info.json", std::make_unique<File>(reader(), source_->info_json()));
   auto map = std::make_unique<File>(reader(), std::string());
   map->set_grows();
-  map->prepare_with([this](File& self) { return spool_map(*source_, self); });
+  map->prepare_with([this](File& self) { return spool_map(*source_, cancel_, self); });
   add_file(kRoot, "map.json", std::move(map));
 }
 

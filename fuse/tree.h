@@ -52,6 +52,7 @@ class Tree {
     note_used();
   }
   void note_used() { used_ = std::chrono::steady_clock::now().time_since_epoch(); }
+  bool is_open() const { return opened_ != 0; }
   /// Nothing of it is open, and was asked for lately.
   bool idle_for(std::chrono::seconds time) const {
     return opened_ == 0 && (parent_opened() == 0) && std::chrono::steady_clock::now().time_since_epoch() - used_.load() >= time;

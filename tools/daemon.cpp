@@ -46,7 +46,8 @@ Background::Background() {
     ssize_t got = 0;
     while ((got = ::read(theirs.get(), &word, 1)) < 0 && errno == EINTR) {
     }
-    ::_exit(got == 1 ? kExitOk : kExitIo);
+    if (got == 1) ::_exit(kExitOk);
+    ::_exit(passed_signal() != 0 ? 128 + passed_signal() : kExitIo);
   }
   ::setsid();
   if (::chdir("/") != 0) return;

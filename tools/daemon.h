@@ -11,8 +11,8 @@
 
 namespace snap::tool {
 
-/// The caller ends here, with status 0 once its child says that it is ready, and 3 where that ends before. What goes on is the child, without a
-/// terminal, whose standard output and errors go nowhere. No thread may run yet.
+/// The caller ends here, with status 0 once its child says that it is ready, and 3 where that ends before, or 128 and the signal that asked
+/// for it. What goes on is the child, without a terminal, whose standard output and errors go nowhere. No thread may run yet.
 class Background {
  public:
   Background();

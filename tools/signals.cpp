@@ -15,6 +15,7 @@ std::atomic<bool> stop_flag{false};
 std::atomic<int> stop_signal{0};
 std::atomic<unsigned> grace_seconds{kGraceSeconds};
 std::atomic<int> signals_go_to{0};
+std::atomic<int> last_passed{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free, "used in a signal handler");
 
 // A write that waits for a reader of the pipe cannot be asked to stop, so there is an end to asking. Nothing is lost by it:
@@ -22,6 +23,7 @@ static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_alw
 void on_stop(int signal) {
   if (const int process = signals_go_to; process != 0) {
     const int error = errno;
+    last_passed = signal;
     if (process > 0) ::kill(process, signal);
     errno = error;
     return;
@@ -59,6 +61,7 @@ void install_signal_handlers() {
 const std::atomic<bool>& cancel_flag() { return stop_flag; }
 bool cancelled() { return stop_flag.load(std::memory_order_relaxed); }
 int caught_signal() { return stop_signal; }
+int passed_signal() { return last_passed; }
 
 void allow_seconds_to_end(unsigned seconds) {
   grace_seconds = seconds;

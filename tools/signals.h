@@ -17,5 +17,7 @@ int caught_signal();
 void allow_seconds_to_end(unsigned seconds);
 /// From here on the three signals go to another process instead, which ends when it sees fit. 0: nowhere.
 void pass_signals_to(int process);
+/// The last that went there; 0: none.
+int passed_signal();
 
 }  // namespace snap::tool

@@ -32,6 +32,16 @@ expect 3 as $other "$VMSNAP" mount x.vmsnap view
 says x.vmsnap
 ! mountpoint -q view || fail "mounted what it may not read"
 
+# Root may not look in either, and yet waits for what is still to be written.
+mkdir recordings
+chown "$owner:$owner" recordings
+for number in 1 2 3 4; do
+  expect 0 as $owner "$VMSNAP" mount --record recordings/$number x.vmsnap view
+  as $owner cmp view/ram ram || fail "the owner reads"
+  expect 0 vmsnap umount view
+  [[ -s recordings/$number ]] || fail "ended before the server"
+done
+
 # Others.
 for mode in 600 640 644; do
   chmod $mode x.vmsnap

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A directory mounted over itself, or into itself, does not wait for its own answers: it is refused, or works.
+# A directory mounted over itself, or into itself, does not wait for its own answers: it is refused, or works. Nor does one of whose names
+# some lead into the mount.
 source "$(dirname "$0")/lib.sh"
 requires_view
 
@@ -10,7 +11,7 @@ vmsnap convert -q ram shelf/x.vmsnap
 cp shelf/x.vmsnap deep/in/shelf
 python3 - <<'PYTHON'
 import os, subprocess, sys, time
-from view import VMSNAP, is_mounted
+from view import VMSNAP, View, is_mounted
 
 LOOK = "import os, sys; from view import bytes_of; os.listdir(sys.argv[1]); [os.path.exists(sys.argv[1] + '/' + n) for n in ('none', 'inside', 'in')]; assert bytes_of(sys.argv[2]) == bytes_of('ram')"
 
@@ -30,4 +31,16 @@ for threads in 1, 4:
             subprocess.run(["umount", "-f", at], capture_output=True)
             subprocess.run(["umount", "-l", at], capture_output=True)
         assert view.wait(20) in (0, 3)
+
+os.makedirs("links")
+os.makedirs("view")
+os.link("shelf/x.vmsnap", "links/x.vmsnap")
+INTO = {"loop": "../view/loop", "other": "../view/loop", "whole": "../view", "ram": "../view/x.vmsnap/ram", "in": "../view/none/x"}
+for name, to in INTO.items(): os.symlink(to, "links/" + name)
+for threads in 1, 4:
+    with View("links", "view", "-o", f"threads={threads}"):
+        for _ in range(3):
+            look = subprocess.run([sys.executable, "-c", LOOK, "view", "view/x.vmsnap/ram"], timeout=20)
+            assert look.returncode == 0 and os.listdir("view") == ["x.vmsnap"]
+            for name in INTO: assert subprocess.run(["stat", "view/" + name], capture_output=True, timeout=20).returncode == 1, name
 PYTHON

@@ -73,12 +73,18 @@ for options in ("-o", "noprefetch"), ("-o", "noprefetch", "--prefetch", "w"), ("
 with open("all", "w") as file: file.write(open("w").readline() + f"ram 0 {len(truth):x}\n")
 check(set(range(PAGES)), "--prefetch", "all")
 
-# In a directory what a snapshot has stored is used when one of its files is opened.
+# In a directory what a snapshot has stored is used once one of its files is read, for as long as one is open.
 os.mkdir("shelf")
 for name in "base.vmsnap", "c1.vmsnap": os.link(name, "shelf/" + name)
 with View("shelf"):
-    assert not cached("view/base.vmsnap/regions/ram")
-    wait_until("what is wanted", lambda: cached("view/c1.vmsnap/regions/ram") >= set(pages), 20)
+    for _ in range(2):
+        assert not cached("view/base.vmsnap/regions/ram")
+        assert not cached("view/c1.vmsnap/regions/ram"), "opened only"
+        time.sleep(0.1)
+    with open("view/c1.vmsnap/regions/ram", "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert file.read(PAGE) == truth[:PAGE]
+        wait_until("what is wanted", lambda: cached("view/c1.vmsnap/regions/ram") >= set(pages), 20)
     assert bytes_of("view/c1.vmsnap/ram") == truth
 
 # One of another snapshot, and hostile ones.

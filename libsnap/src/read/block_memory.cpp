@@ -66,6 +66,8 @@ void BlockMemory::give_back(std::byte* block) {
 void BlockMemory::trim() {
   const std::lock_guard lock(mutex_);
   drop_free_slabs();
+  // One block in use keeps its slab, but no more than its own memory.
+  for (std::byte* const block : free_) ::madvise(block, block_bytes_, MADV_DONTNEED);
 }
 
 void BlockMemory::drop_free_slabs() {

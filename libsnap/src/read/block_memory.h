@@ -22,7 +22,7 @@ class BlockMemory {
   /// Whole pages of block_bytes(), holding anything. std::bad_alloc where there is none.
   std::byte* take();
   void give_back(std::byte* block);
-  /// Gives slabs back to the system of which nothing is in use.
+  /// Gives back to the system what is not in use.
   void trim();
 
  private:

@@ -60,9 +60,7 @@ void ServerImpl::init(void*, fuse_conn_info* connection) {
 
 void ServerImpl::lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   const Place folder = inodes_.find(parent);
-  if (asks_itself(request)) {
-    fuse_reply_err(request, ELOOP);
-  } else if (folder.tree) {
+  if (folder.tree) {
     reply_lookup(request, folder, child(folder, name));
   } else if (opener_) {
     opener_->then([this, request, wanted = std::string(name)] {
@@ -104,22 +102,20 @@ void ServerImpl::readlink(fuse_req_t request, fuse_ino_t inode) {
 // To be made ready, a file may take reading all memory.
 void ServerImpl::open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const Place place = inodes_.find(inode);
-  if (asks_itself(request)) {
-    fuse_reply_err(request, ELOOP);
-  } else if (!place.tree || !place.tree->node(place.node).file) {
+  if (!place.tree || !place.tree->node(place.node).file) {
     fuse_reply_err(request, EISDIR);
   } else if ((info->flags & O_TRUNC) != 0) {
     fuse_reply_err(request, EROFS);
   } else if (place.tree->node(place.node).file->ready()) {
-    finish_open(request, inode, place, *info);
+    finish_open(request, place, *info);
   } else {
-    slow_->then([this, request, inode, place, asked = *info] {
-      guarded(request, [&] { finish_open(request, inode, place, asked); });
+    slow_->then([this, request, place, asked = *info] {
+      guarded(request, [&] { finish_open(request, place, asked); });
     });
   }
 }
 
-void ServerImpl::finish_open(fuse_req_t request, fuse_ino_t inode, const Place& place, fuse_file_info info) {
+void ServerImpl::finish_open(fuse_req_t request, const Place& place, fuse_file_info info) {
   File& file = *place.tree->node(place.node).file;
   if (auto ready = file.prepare(); !ready) {
     log(*place.tree, ready.error());
@@ -155,14 +151,9 @@ void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, st
       if (region.kind == RegionKind::kMemory) touches_.note(part.region, region.size, part.offset, part.length);
     });
   }
-  auto done = handle.file.read(offset, size, answer);
-  if (!done) log(*handle.place.tree, done.error());
-  // Never less than was asked for: the kernel would take it for the end of the file. But where it does not keep it, what comes before the damage.
-  while (!done && (info.flags & O_DIRECT) != 0 && size > kPageBytes) {
-    size = size / 2 / kPageBytes * kPageBytes;
-    done = handle.file.read(offset, size, answer);
-  }
-  if (!done) {
+  // Never less than was asked for: the kernel would take it for the end of the file. (So it does of some requests of a descriptor with O_DIRECT.)
+  if (auto done = handle.file.read(offset, size, answer); !done) {
+    log(*handle.place.tree, done.error());
     fuse_reply_err(request, EIO);
     return;
   }
@@ -204,9 +195,7 @@ void ServerImpl::write(fuse_req_t request, fuse_ino_t inode, std::size_t size, o
 
 void ServerImpl::opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   const Place place = inodes_.find(inode);
-  if (asks_itself(request)) {
-    fuse_reply_err(request, ELOOP);
-  } else if (place.tree) {
+  if (place.tree) {
     auto listing = std::make_unique<Listing>();
     for (const std::size_t child : place.tree->node(place.node).children) {
       const Node& node = place.tree->node(child);
@@ -232,7 +221,7 @@ void ServerImpl::reply_opendir(fuse_req_t request, fuse_file_info info, std::uni
 }
 
 void ServerImpl::readdir(fuse_req_t request, std::size_t size, std::size_t offset, const Listing& listing) {
-  std::vector<char> text(std::min(size, kMostRead));
+  std::vector<char> text(std::min(size, std::size_t{1} << 20));
   std::size_t used = 0;
   for (std::size_t i = offset; i < listing.entries.size(); ++i) {
     struct stat status {};

@@ -26,8 +26,10 @@ struct Stretch {
   std::uint64_t offset = 0;
 };
 
-/// What the kernel may ask for at once.
-constexpr std::size_t kMostRead = 1u << 20;
+/// What the kernel may ask for at once: a part of its read-ahead, so that several threads decode it, and who waits for a page waits for this part.
+constexpr std::size_t kMostRead = 256u << 10;
+/// How far the kernel is to read ahead.
+constexpr std::size_t kReadAhead = 1u << 20;
 
 /// The bytes of an answer, where they lie: in memory of its own for what is decoded. One thread at a time, over and over.
 class Answer {

@@ -24,7 +24,7 @@ namespace snap::view {
 namespace {
 
 constexpr std::size_t kManyOpen = 16;
-constexpr unsigned kOpeners = 4;  // some wait for a disk or a network
+constexpr unsigned kOpeners = 4;  // some wait for a disk or a network; a libfuse before 3.17 has names of one folder looked up one by one
 
 /// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
 ServerImpl* tells_for = nullptr;
@@ -138,9 +138,6 @@ Place ServerImpl::child(const Place& folder, const char* name) {
   return {folder.tree, found};
 }
 
-/// A snapshot that is a link into the mount would be read through the mount, and by that through the mount, and so on.
-bool ServerImpl::asks_itself(fuse_req_t request) { return opener_ && opener_->has(fuse_req_ctx(request)->pid); }
-
 struct stat ServerImpl::attributes(std::uint64_t inode, const Place& place) const {
   constexpr mode_t kForAll = 0111;
   const struct stat& like = place.tree ? place.tree->source().status() : shelf_->status();
@@ -152,7 +149,7 @@ struct stat ServerImpl::attributes(std::uint64_t inode, const Place& place) cons
   status.st_mtim = like.st_mtim;
   status.st_ctim = like.st_mtim;
   status.st_nlink = 1;
-  status.st_blksize = kMostRead;
+  status.st_blksize = kReadAhead;
   const mode_t readable = like.st_mode & 0444;
   if (!place.tree || place.tree->node(place.node).kind == NodeKind::kFolder) {
     status.st_mode = S_IFDIR | readable | (readable >> 2 & kForAll);
@@ -208,10 +205,12 @@ void ServerImpl::answer() {
 
 // A server can ask for less than the kernel's own in its first answer, and for more only here, as root; files opened from now on have it.
 void ServerImpl::set_read_ahead() {
+  if (options_.record && !options_.read_ahead_bytes) return;  // it is to have what was touched, not what lies around that
   const std::string path = "/sys/class/bdi/" + std::to_string(major(device_)) + ":" + std::to_string(minor(device_)) + "/read_ahead_kb";
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  const std::string text = std::to_string(options_.read_ahead_bytes / 1024);
-  if (fd < 0 || ::write(fd, text.data(), text.size()) < 0) log(path + ": cannot set the read-ahead: " + std::strerror(errno));
+  const std::string text = std::to_string(options_.read_ahead_bytes.value_or(kReadAhead) / 1024);
+  const bool is_set = fd >= 0 && ::write(fd, text.data(), text.size()) >= 0;
+  if (!is_set && options_.read_ahead_bytes) log(path + ": cannot set the read-ahead: " + std::strerror(errno));
   if (fd >= 0) ::close(fd);
 }
 
@@ -241,7 +240,7 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
   }
   struct stat status {};
   if (!threads.empty() && ::stat(directory_.c_str(), &status) == 0) device_ = status.st_dev;
-  if (options_.read_ahead_bytes != 0 && device_ != 0) set_read_ahead();
+  if (device_ != 0) set_read_ahead();
   try {
     if (root_ && options_.prefetch && !threads.empty()) {
       touch_main_memory();

@@ -19,7 +19,8 @@ inline constexpr const char* kServerAttribute = "user.vmsnap.server";
 struct ServerOptions {
   unsigned threads = 4;                   ///< that answer; 1 … 64
   std::size_t cache_bytes = 64u << 20;    ///< hard limit on what is kept decoded, of all snapshots together
-  std::size_t read_ahead_bytes = 0;       ///< of the kernel, where it lets us; 0: its own, 128 KiB
+  /// Of the kernel, where it lets us. By default 1 MiB, or, where what is touched is recorded, its own 128 KiB.
+  std::optional<std::size_t> read_ahead_bytes{};
   bool read_only = false;                 ///< nothing may be opened for writing
   bool allow_other = false;               ///< other users than the one who mounts, as far as the files' modes let them
   bool record = false;                    ///< note the order in which memory is touched

@@ -82,7 +82,7 @@ class ServerImpl final : public Server {
   void getattr(fuse_req_t request, fuse_ino_t inode);
   void readlink(fuse_req_t request, fuse_ino_t inode);
   void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-  void finish_open(fuse_req_t request, fuse_ino_t inode, const Place& place, fuse_file_info info);
+  void finish_open(fuse_req_t request, const Place& place, fuse_file_info info);
   void release(fuse_req_t request, std::uint64_t handle);
   void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const fuse_file_info& info);
   void lseek(fuse_req_t request, std::uint64_t offset, int whence, const Handle& handle);
@@ -102,7 +102,6 @@ class ServerImpl final : public Server {
   std::shared_ptr<OnShelf> on_shelf(const std::string& name);
   void let_go_of_idle();
   static Place child(const Place& folder, const char* name);
-  bool asks_itself(fuse_req_t request);
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file);
   void set_read_ahead();

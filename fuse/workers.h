@@ -2,13 +2,10 @@
 // Threads for what takes long, so that those who answer need not wait.
 #pragma once
 
-#include <unistd.h>
-
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
-#include <set>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -46,16 +43,9 @@ class Workers {
     more_.notify_one();
   }
 
-  /// Whether a thread of that number, as gettid(2) has it, is one of them.
-  bool has(pid_t thread) {
-    const std::lock_guard lock(mutex_);
-    return numbers_.contains(thread);
-  }
-
  private:
   void run() {
     std::unique_lock lock(mutex_);
-    numbers_.insert(::gettid());
     while (true) {
       more_.wait(lock, [this] { return over_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
@@ -71,7 +61,6 @@ class Workers {
   std::mutex mutex_;
   std::condition_variable more_;
   std::deque<std::function<void()>> tasks_;
-  std::set<pid_t> numbers_;
   bool over_ = false;
   std::vector<std::thread> threads_;
 };

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "own_mount.h"
 #include "text.h"
 
 namespace snap::tool {
@@ -20,7 +21,7 @@ std::size_t cache_share(unsigned depth) { return std::max(kLeastCacheBytes, kCac
 /// Only a plain file is opened for its name: nothing that waits, and no device.
 bool is_file(const std::string& path) {
   struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  return !leads_into_own_mount(path) && ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
 /// Nothing where the file cannot be read, which `unread` then tells: another candidate may serve.

@@ -20,6 +20,7 @@
 #include "fuse/server.h"
 #include "mount_source.h"
 #include "open.h"
+#include "own_mount.h"
 #include "recording.h"
 #include "text.h"
 
@@ -27,7 +28,7 @@ namespace snap::tool {
 namespace {
 
 constexpr unsigned kLeastThreads = 4;  // some wait for the disk
-constexpr unsigned kMostThreads = 16;  // each has an answer of 1 MiB
+constexpr unsigned kMostThreads = 16;  // each has an answer in memory
 constexpr std::size_t kLeastCache = 1u << 20;
 
 struct MountArgs {
@@ -114,6 +115,7 @@ class Mount {
     hold_signals();
     ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what a large block took goes back to the system
     const std::string directory = resolved();
+    set_own_mount(directory);
     args_.server.name = absolute(args_.source);
     args_.server.log = log;
     args_.server.record = !args_.record.empty();

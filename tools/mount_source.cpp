@@ -12,6 +12,7 @@
 
 #include "changes.h"
 #include "info.h"
+#include "own_mount.h"
 #include "snap/working_set.h"
 #include "text.h"
 
@@ -78,7 +79,7 @@ class ChainSource final : public view::Source {
 bool has_snapshot(const std::string& path) {
   constexpr std::size_t kMagicBytes = 8;
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  if (leads_into_own_mount(path) || ::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   std::byte first[kMagicBytes];
   return file.get() >= 0 && ::pread(file.get(), first, sizeof first, 0) == static_cast<ssize_t>(sizeof first) && looks_like_snapshot(first);
@@ -106,7 +107,8 @@ class DirectoryShelf final : public view::Shelf {
   // Hidden files are those that are being written.
   std::string identity(const std::string& name) override {
     struct stat status {};
-    if (name.empty() || name[0] == '.' || name.find('/') != name.npos || ::stat(path_of(name).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
+    if (name.empty() || name[0] == '.' || name.find('/') != name.npos || leads_into_own_mount(path_of(name))) return {};
+    if (::stat(path_of(name).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
     return fmt::format("{}.{}.{}.{}.{}", status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   }
 

@@ -17,7 +17,7 @@ import setup
 
 MOUNT_SECONDS = 30
 UNMOUNT_SECONDS = 5
-VIEW, AHEAD, MINIMAL, SQUASHFUSE, SQUASHFS, EROFS = "view", "view, read_ahead=1M", "minimal server", "squashfuse", "kernel squashfs", "kernel erofs"
+VIEW, LITTLE_AHEAD, MINIMAL, SQUASHFUSE, SQUASHFS, EROFS = "view", "view, read_ahead=128K", "minimal server", "squashfuse", "kernel squashfs", "kernel erofs"
 
 
 def versions():
@@ -161,10 +161,10 @@ class Place(setup.Setup):
                 path, _ = stack.enter_context(self.serving([self.program("fuse-memory-server"), self.raw], ["fusermount3", "-u"]))
                 yield os.path.join(path, "ram")
                 return
-            image = self.image(VIEW if name == AHEAD else name)
+            image = self.image(VIEW if name == LITTLE_AHEAD else name)
             setup.warm(image)
-            if name in (VIEW, AHEAD):
-                path, _ = stack.enter_context(self.view(image, **({"read_ahead": "1M"} if name == AHEAD else {})))
+            if name in (VIEW, LITTLE_AHEAD):
+                path, _ = stack.enter_context(self.view(image, **({"read_ahead": "128K"} if name == LITTLE_AHEAD else {})))
                 yield regions(path)[0]
                 return
             if name == SQUASHFUSE:

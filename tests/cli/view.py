@@ -93,8 +93,10 @@ class View:
     def __exit__(self, kind, *_):
         try:
             if kind is None:
-                if is_mounted(self.at):
-                    vmsnap("umount", self.at)
+                # In its first moments its server itself looks at it, which makes it "in use".
+                end = time.monotonic() + 2
+                while is_mounted(self.at) and (done := run("umount", self.at)).returncode:
+                    assert "is in use" in done.stderr and time.monotonic() < end, done
                 self.ended()
         finally:
             self.abandon()

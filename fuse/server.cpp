@@ -187,20 +187,25 @@ bool ServerImpl::mount(const std::string& directory) {
   return true;
 }
 
+// By a read of our own: libfuse's complains where the mount ends just when it takes a request.
 void ServerImpl::answer() {
-  fuse_buf request{};
+  constexpr std::size_t kBytes = kMostRead + 4096;  // what is written, and its head
+  const auto memory = std::make_unique_for_overwrite<char[]>(kBytes);
   while (!fuse_session_exited(session_)) {
-    const int got = fuse_session_receive_buf(session_, &request);
-    if (got == -EINTR || got == -EAGAIN) continue;
+    const ssize_t got = ::read(fuse_session_fd(session_), memory.get(), kBytes);
+    const bool is_nothing = got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT);  // who asked has gone
+    if (is_nothing) continue;
     if (got <= 0) {
-      if (got < 0) failed_ = true;
+      if (got < 0 && errno != ENODEV && errno != ECONNABORTED) failed_ = true;
       fuse_session_exit(session_);
       break;
     }
+    fuse_buf request{};
+    request.mem = memory.get();
+    request.size = static_cast<std::size_t>(got);
     fuse_session_process_buf(session_, &request);
   }
   prefetcher_->stop();
-  std::free(request.mem);
 }
 
 // A server can ask for less than the kernel's own in its first answer, and for more only here, as root; files opened from now on have it.

@@ -141,9 +141,8 @@ void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree
   prefetcher_->start(inode, tree, file, [&] { return tree == root_ && options_.working_set ? *options_.working_set : tree->source().working_set(); });
 }
 
-void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const fuse_file_info& info) {
+void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const Handle& handle) {
   thread_local Answer answer;
-  const Handle& handle = Registry<Handle>::of(info.fh);
   if (!handle.was_read.exchange(true)) prefetch(inode, handle.place.tree, handle.file);
   if (options_.record && handle.place.tree == root_) {
     handle.file.shown(offset, size, [&](const Stretch& part) {
@@ -278,7 +277,7 @@ const fuse_lowlevel_ops& ServerImpl::operations() {
     ops.readlink = [](fuse_req_t r, fuse_ino_t inode) { guarded(r, [&] { of(r).readlink(r, inode); }); };
     ops.open = [](fuse_req_t r, fuse_ino_t inode, fuse_file_info* info) { guarded(r, [&] { of(r).open(r, inode, info); }); };
     ops.read = [](fuse_req_t r, fuse_ino_t inode, std::size_t size, off_t offset, fuse_file_info* info) {
-      guarded(r, [&] { of(r).read(r, inode, size, static_cast<std::uint64_t>(offset), *info); });
+      guarded(r, [&] { of(r).read(r, inode, size, static_cast<std::uint64_t>(offset), as_handle(info)); });
     };
     ops.write = [](fuse_req_t r, fuse_ino_t inode, const char*, std::size_t size, off_t offset, fuse_file_info* info) {
       try {

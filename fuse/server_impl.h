@@ -84,7 +84,7 @@ class ServerImpl final : public Server {
   void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
   void finish_open(fuse_req_t request, const Place& place, fuse_file_info info);
   void release(fuse_req_t request, std::uint64_t handle);
-  void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const fuse_file_info& info);
+  void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const Handle& handle);
   void lseek(fuse_req_t request, std::uint64_t offset, int whence, const Handle& handle);
   void fallocate(fuse_req_t request, int mode, std::uint64_t offset, std::uint64_t length, const Handle& handle);
   void write(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, const fuse_file_info* info);

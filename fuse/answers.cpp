@@ -35,17 +35,6 @@ double attribute_seconds(const Place& place) {
   return file != nullptr && file->grows() ? 0 : kForeverSeconds;
 }
 
-template <typename Call>
-void guarded(fuse_req_t request, Call call) {
-  try {
-    call();
-  } catch (const std::bad_alloc&) {
-    fuse_reply_err(request, ENOMEM);
-  } catch (...) {
-    fuse_reply_err(request, EIO);
-  }
-}
-
 }  // namespace
 
 void ServerImpl::init(void*, fuse_conn_info* connection) {
@@ -63,9 +52,7 @@ void ServerImpl::lookup(fuse_req_t request, fuse_ino_t parent, const char* name)
   if (folder.tree) {
     reply_lookup(request, folder, child(folder, name));
   } else if (opener_) {
-    opener_->then([this, request, wanted = std::string(name)] {
-      guarded(request, [&] { reply_lookup(request, {}, {from_shelf(wanted), Tree::kRoot}); });
-    });
+    ask_shelf(request, name);
   } else {
     fuse_reply_err(request, ENOENT);
   }
@@ -132,13 +119,19 @@ void ServerImpl::finish_open(fuse_req_t request, const Place& place, fuse_file_i
 void ServerImpl::release(fuse_req_t request, std::uint64_t handle) {
   const auto tree = Registry<Handle>::of(handle).place.tree;
   files_.drop(handle);
-  if (tree != root_ && !tree->is_open()) prefetcher_->drop(*tree);
+  if (tree != root_) prefetcher_->drop_closed(*tree);
   fuse_reply_err(request, 0);
 }
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {
   if (!options_.prefetch) return;
-  prefetcher_->start(inode, tree, file, [&] { return tree == root_ && options_.working_set ? *options_.working_set : tree->source().working_set(); });
+  try {
+    Source& source = tree->source();
+    const bool has_another = tree == root_ && options_.working_set;
+    prefetcher_->start(inode, tree, file, [this, &source, has_another] { return has_another ? *options_.working_set : source.working_set(); });
+  } catch (const std::bad_alloc&) {
+    // Then it is decoded when it is touched.
+  }
 }
 
 void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, std::uint64_t offset, const Handle& handle) {
@@ -150,7 +143,7 @@ void ServerImpl::read(fuse_req_t request, fuse_ino_t inode, std::size_t size, st
       if (region.kind == RegionKind::kMemory) touches_.note(part.region, region.size, part.offset, part.length);
     });
   }
-  // Never less than was asked for: the kernel would take it for the end of the file. (So it does of some requests of a descriptor with O_DIRECT.)
+  // Never less than was asked for: the kernel would take it for the end of the file. (It may also ask for its cache by a descriptor with O_DIRECT.)
   if (auto done = handle.file.read(offset, size, answer); !done) {
     log(*handle.place.tree, done.error());
     fuse_reply_err(request, EIO);
@@ -201,8 +194,8 @@ void ServerImpl::opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* i
       listing->add(node.name, type_of(node.kind));
     }
     reply_opendir(request, *info, std::move(listing));
-  } else if (opener_) {
-    opener_->then([this, request, asked = *info] {
+  } else if (lister_) {
+    lister_->then([this, request, asked = *info] {
       guarded(request, [&] {
         auto listing = std::make_unique<Listing>();
         for (std::string& name : shelf_->names()) listing->add(std::move(name), S_IFDIR);

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "lowlevel.h"
 
@@ -47,16 +49,15 @@ void Prefetcher::wait() {
   done_.wait(lock, [this] { return stopped_ || (queue_.empty() && busy_ == 0); });
 }
 
-void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, const std::function<std::vector<TouchedRange>()>& ranges) {
+void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& file, std::function<std::vector<TouchedRange>()> ranges) {
   if (!file.mapped()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopped_ || !begun_.insert(inode).second) return;
-  }
   auto work = std::make_shared<Work>();
-  *work = {inode, std::move(tree), &file, ranges(), 0, 0, std::min(file.size(), room())};
-  if (work->ranges.empty()) return;
+  work->inode = inode;
+  work->tree = std::move(tree);
+  work->file = &file;
+  work->ask = std::move(ranges);
   const std::lock_guard lock(mutex_);
+  if (stopped_ || !begun_.insert(inode).second) return;
   try {
     while (workers_.size() < threads_) workers_.emplace_back([this] { run(); });
   } catch (const std::system_error&) {
@@ -66,14 +67,18 @@ void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& fi
   more_.notify_all();
 }
 
-void Prefetcher::drop(const Tree& tree) {
+void Prefetcher::drop_closed(const Tree& tree) {
+  std::deque<std::shared_ptr<Work>> dropped;  // ends without the lock: it may close the snapshot
   const std::lock_guard lock(mutex_);
-  for (const auto& work : queue_) {
-    if (work->tree.get() != &tree) continue;
-    work->left = 0;
+  if (tree.is_open()) return;
+  std::erase_if(queue_, [&](std::shared_ptr<Work>& work) {
+    if (work->tree.get() != &tree) return false;
+    work->over = true;
     begun_.erase(work->inode);
-  }
-  more_.notify_all();
+    dropped.push_back(std::move(work));
+    return true;
+  });
+  if (queue_.empty() && busy_ == 0) done_.notify_all();
 }
 
 // Piece by piece: a range may be a whole region, of any size. What the file shows of it in one place goes at once; long holes are left out.
@@ -115,39 +120,38 @@ void Prefetcher::run() {
   while (true) {
     more_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
     if (stopped_) return;
+    std::rotate(queue_.begin(), queue_.begin() + 1, queue_.end());
+    auto work = queue_.back();
+    ++busy_;
+    lock.unlock();
     try {
-      run_once(lock, answer);
-    } catch (const std::bad_alloc&) {
-      // That piece is decoded when it is touched.
+      push_one(*work, answer);
+    } catch (const std::exception&) {
+      work->over = true;  // then it is decoded when it is touched
     }
-    if (!lock.owns_lock()) {
-      lock.lock();
-      --busy_;
-    }
+    lock.lock();
+    if (work->over) std::erase(queue_, work);
+    lock.unlock();
+    work.reset();  // may close the snapshot
+    lock.lock();
+    --busy_;
     if (queue_.empty() && busy_ == 0) done_.notify_all();
   }
 }
 
-void Prefetcher::run_once(std::unique_lock<std::mutex>& lock, Answer& answer) {
-  auto work = queue_.front();
-  queue_.pop_front();
-  const auto piece = next_piece(*work);
-  if (!piece) {
-    lock.unlock();
-    work.reset();  // may close the snapshot
-    lock.lock();
-    return;
+void Prefetcher::push_one(Work& work, Answer& answer) {
+  std::optional<Piece> piece;
+  {
+    const std::lock_guard lock(work.mutex);
+    if (work.ask) {
+      work.ranges = std::exchange(work.ask, nullptr)();
+      work.left = std::min(work.file->size(), room());
+    }
+    piece = next_piece(work);
   }
-  queue_.push_back(work);
-  ++busy_;
-  lock.unlock();
   // An error is told to whoever then reads it. What the kernel no longer knows it does not want.
-  const bool wanted = !work->file->read(piece->at, piece->length, answer) || store(work->inode, piece->at, answer);
-  if (!wanted) {
-    const std::lock_guard relock(mutex_);
-    work->left = 0;
-  }
-  work.reset();  // may close the snapshot
+  const bool goes_on = piece && !work.over && (!work.file->read(piece->at, piece->length, answer) || store(work.inode, piece->at, answer));
+  if (!goes_on) work.over = true;
 }
 
 bool Prefetcher::store(std::uint64_t inode, std::uint64_t offset, const Answer& answer) const {

@@ -24,6 +24,7 @@ namespace snap::view {
 namespace {
 
 constexpr std::size_t kManyOpen = 16;
+constexpr std::size_t kRequestBytes = kMostRead + 4096;  // what is written, and its head
 constexpr unsigned kOpeners = 4;  // some wait for a disk or a network; a libfuse before 3.17 has names of one folder looked up one by one
 
 /// What libfuse has to say goes where we say things: it is one for the process, as is its way of telling.
@@ -61,6 +62,7 @@ ServerImpl::~ServerImpl() {
 
 void ServerImpl::stop_helpers() {
   cancel_ = true;
+  lister_.reset();
   opener_.reset();
   slow_.reset();
   prefetcher_.reset();
@@ -86,30 +88,60 @@ std::shared_ptr<Tree> ServerImpl::open_tree(std::shared_ptr<Source> source) {
           }};
 }
 
-// A snapshot stays open for as long as the kernel remembers it, which may be for ever.
-std::shared_ptr<OnShelf> ServerImpl::on_shelf(const std::string& name) {
+// One looks, and all who asked meanwhile have the answer: where that takes long, they do not keep those busy who look at others.
+void ServerImpl::ask_shelf(fuse_req_t request, const std::string& name) {
   const std::lock_guard lock(shelf_mutex_);
-  auto& known = taken_[name];
-  if (!known) known = std::make_shared<OnShelf>();
-  if (taken_.size() > kManyOpen) keeper_->hurry();
-  return known;
+  OnShelf& known = taken_[name];
+  known.waiting.push_back(request);
+  if (known.busy) return;
+  try {
+    opener_->then([this, name] { look_at_shelf(name); });
+    known.busy = true;
+  } catch (...) {
+    known.waiting.pop_back();
+    throw;
+  }
 }
 
+void ServerImpl::look_at_shelf(const std::string& name) {
+  std::shared_ptr<Tree> found;
+  try {
+    if (fuse_session_exited(session_) == 0) found = from_shelf(name);
+  } catch (...) {
+    log(options_.name + ": " + name + ": cannot be opened now");
+  }
+  std::vector<fuse_req_t> waiting;
+  {
+    const std::lock_guard lock(shelf_mutex_);
+    OnShelf& known = taken_[name];
+    waiting.swap(known.waiting);
+    known.busy = false;
+    if (!found) taken_.erase(name);
+  }
+  for (const fuse_req_t request : waiting) {
+    guarded(request, [&] { reply_lookup(request, {}, {found, Tree::kRoot}); });
+  }
+}
+
+// A snapshot stays open for as long as the kernel remembers it, which may be for ever.
 std::shared_ptr<Tree> ServerImpl::from_shelf(const std::string& name) {
   const std::string identity = shelf_->identity(name);
   if (identity.empty()) return nullptr;
-  const auto known = on_shelf(name);
-  const std::lock_guard lock(known->mutex);
-  auto open = known->identity == identity ? known->tree.lock() : nullptr;
-  if (open) {
-    open->note_used();
-    return open;
+  {
+    const std::lock_guard lock(shelf_mutex_);
+    const OnShelf& known = taken_[name];
+    if (auto open = known.identity == identity ? known.tree.lock() : nullptr) {
+      open->note_used();
+      return open;
+    }
+    if (taken_.size() > kManyOpen) keeper_->hurry();
   }
   auto source = shelf_->open(name);
   if (!source) return nullptr;
-  open = open_tree(std::move(source));
-  known->identity = identity;
-  known->tree = open;
+  auto open = open_tree(std::move(source));
+  const std::lock_guard lock(shelf_mutex_);
+  taken_[name].identity = identity;
+  taken_[name].tree = open;
   return open;
 }
 
@@ -118,14 +150,11 @@ void ServerImpl::let_go_of_idle() {
   std::vector<std::string> idle;
   {
     const std::lock_guard lock(shelf_mutex_);
-    std::vector<std::string> gone;
+    std::erase_if(taken_, [](const auto& each) { return !each.second.busy && each.second.tree.expired(); });
     for (const auto& [name, known] : taken_) {
-      const std::unique_lock alone(known->mutex, std::try_to_lock);
-      const auto tree = alone ? known->tree.lock() : nullptr;
+      const auto tree = known.tree.lock();
       if (tree && tree->idle_for(taken_.size() > kManyOpen ? kIdleOfMany : kIdle)) idle.push_back(name);
-      if (alone && !tree && known.use_count() == 1) gone.push_back(name);
     }
-    for (const std::string& name : gone) taken_.erase(name);
   }
   for (const std::string& name : idle) fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, name.c_str(), name.size());
 }
@@ -188,11 +217,9 @@ bool ServerImpl::mount(const std::string& directory) {
 }
 
 // By a read of our own: libfuse's complains where the mount ends just when it takes a request.
-void ServerImpl::answer() {
-  constexpr std::size_t kBytes = kMostRead + 4096;  // what is written, and its head
-  const auto memory = std::make_unique_for_overwrite<char[]>(kBytes);
+void ServerImpl::answer(char* memory) {
   while (!fuse_session_exited(session_)) {
-    const ssize_t got = ::read(fuse_session_fd(session_), memory.get(), kBytes);
+    const ssize_t got = ::read(fuse_session_fd(session_), memory, kRequestBytes);
     const bool is_nothing = got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT);  // who asked has gone
     if (is_nothing) continue;
     if (got <= 0) {
@@ -201,7 +228,7 @@ void ServerImpl::answer() {
       break;
     }
     fuse_buf request{};
-    request.mem = memory.get();
+    request.mem = memory;
     request.size = static_cast<std::size_t>(got);
     fuse_session_process_buf(session_, &request);
   }
@@ -236,11 +263,17 @@ void ServerImpl::touch_main_memory() {
 bool ServerImpl::serve(const std::function<void()>& ready) {
   keeper_ = std::make_unique<Housekeeper>(session_, [this] { let_go_of_idle(); });
   slow_ = std::make_unique<Workers>(1u);
-  if (shelf_) opener_ = std::make_unique<Workers>(kOpeners);
+  if (shelf_) {
+    opener_ = std::make_unique<Workers>(kOpeners);
+    lister_ = std::make_unique<Workers>(1u);
+  }
   std::vector<std::thread> threads;
   try {
-    while (threads.size() < options_.threads) threads.emplace_back([this] { answer(); });
-  } catch (const std::system_error& error) {
+    threads.reserve(options_.threads);
+    while (threads.size() < options_.threads) {
+      threads.emplace_back([this, memory = std::make_unique_for_overwrite<char[]>(kRequestBytes)] { answer(memory.get()); });
+    }
+  } catch (const std::exception& error) {
     log(options_.name + ": served by " + std::to_string(threads.size()) + " threads only: " + error.what());
   }
   struct stat status {};
@@ -251,11 +284,11 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
       touch_main_memory();
       prefetcher_->wait();
     }
-    ready();
+    if (!cancel_) ready();
   } catch (const std::exception& error) {
     log(options_.name + ": " + error.what());
   }
-  if (threads.empty()) answer();
+  if (threads.empty()) answer(std::make_unique_for_overwrite<char[]>(kRequestBytes).get());
   for (std::thread& each : threads) each.join();
   stop_helpers();
   return !failed_;

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <cerrno>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,11 +39,12 @@ struct Handle {
   mutable std::atomic<bool> was_read{false};
 };
 
-/// A snapshot of the shelf that is open, or is being opened by whoever has the lock.
+/// A name on the shelf: its snapshot, if that is open, and who waits for a look at it.
 struct OnShelf {
-  std::mutex mutex;
   std::string identity;
   std::weak_ptr<Tree> tree;
+  bool busy = false;  // somebody is looking
+  std::vector<fuse_req_t> waiting;
 };
 
 /// A listing as it was when the folder was opened.
@@ -54,6 +57,17 @@ struct Listing {
 
   std::vector<Entry> entries{{".", S_IFDIR}, {"..", S_IFDIR}};
 };
+
+template <typename Call>
+void guarded(fuse_req_t request, Call call) {
+  try {
+    call();
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(request, ENOMEM);
+  } catch (...) {
+    fuse_reply_err(request, EIO);
+  }
+}
 
 class ServerImpl final : public Server {
  public:
@@ -98,15 +112,16 @@ class ServerImpl final : public Server {
   // ---- What they are about ----
 
   std::shared_ptr<Tree> open_tree(std::shared_ptr<Source> source);
+  void ask_shelf(fuse_req_t request, const std::string& name);
+  void look_at_shelf(const std::string& name);
   std::shared_ptr<Tree> from_shelf(const std::string& name);
-  std::shared_ptr<OnShelf> on_shelf(const std::string& name);
   void let_go_of_idle();
   static Place child(const Place& folder, const char* name);
   struct stat attributes(std::uint64_t inode, const Place& place) const;
   void prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file);
   void set_read_ahead();
   void touch_main_memory();
-  void answer();
+  void answer(char* memory);
   void stop_helpers();
   void log(const Tree& tree, const Error& error) { log(tree.source().explain(error)); }
 
@@ -125,11 +140,12 @@ class ServerImpl final : public Server {
   std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<Housekeeper> keeper_;
   std::unique_ptr<Workers> slow_;    // makes files ready
-  std::unique_ptr<Workers> opener_;  // looks at the shelf, and nobody else does
+  // They look at the shelf, and nobody else does.
+  std::unique_ptr<Workers> opener_, lister_;
   std::atomic<bool> failed_{false};
 
   std::mutex shelf_mutex_;
-  std::map<std::string, std::shared_ptr<OnShelf>> taken_;
+  std::map<std::string, OnShelf> taken_;
 };
 
 }  // namespace snap::view

@@ -18,6 +18,7 @@ class Workers {
  public:
   /// std::system_error where there is not even one.
   explicit Workers(unsigned threads) {
+    threads_.reserve(threads);
     try {
       while (threads_.size() < threads) threads_.emplace_back([this] { run(); });
     } catch (const std::system_error&) {

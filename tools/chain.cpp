@@ -56,6 +56,7 @@ Reader& Chain::open(const ParentRef& parent, unsigned child_depth, const std::st
 Chain::Found Chain::find(const ParentRef& parent, unsigned child_depth, const std::string& child, const std::string& directory) const {
   std::vector<std::string> candidates;
   for (const std::string& place : places_) {
+    if (leads_into_own_mount(place)) continue;
     if (!is_directory(place)) {
       candidates.push_back(place);
     } else if (!parent.hint.empty()) {

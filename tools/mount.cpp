@@ -115,7 +115,6 @@ class Mount {
     hold_signals();
     ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what a large block took goes back to the system
     const std::string directory = resolved();
-    set_own_mount(directory);
     args_.server.name = absolute(args_.source);
     args_.server.log = log;
     args_.server.record = !args_.record.empty();
@@ -137,6 +136,7 @@ class Mount {
       server = view::Server::mount(source_, directory, args_.server);
     }
     if (!server) throw Failure{kExitIo, fmt::format("{}: cannot mount", directory)};
+    set_own_mount(directory);
     if (!args_.foreground) {
       in_background_ = true;
       background_.emplace();

@@ -6,10 +6,10 @@
 
 namespace snap::tool {
 
-/// `directory`: without symbolic links. Called once, before there are other threads.
-void set_own_mount(std::string directory);
+/// `directory`: where the view has just been mounted; nobody answers yet. Called once, before there are other threads.
+void set_own_mount(const std::string& directory);
 
-/// Whether a path leads there, by symbolic links too. Looks at nothing that lies there. From any thread.
+/// Whether a path leads there, by symbolic links and bind mounts too. Asks nothing of what is mounted there. From any thread.
 bool leads_into_own_mount(const std::string& path);
 
 }  // namespace snap::tool

@@ -4,13 +4,13 @@
 #include <grp.h>
 #include <poll.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -32,6 +32,8 @@ struct UmountArgs {
   std::string directory;
   bool lazy = false;
 };
+
+constexpr int kPatienceMilliseconds = 2000;
 
 /// A view that is mounted.
 struct Mounted {
@@ -63,9 +65,11 @@ int server_number_as(const Mounted& mounted, const std::string& directory) {
   }
   theirs = Fd();
   int process = 0;
-  if (child < 0 || ::read(ours.get(), &process, sizeof process) != sizeof process) process = 0;
-  while (child > 0 && ::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  // It may be a server that does not answer, which is no reason to wait: the child ends with it.
+  pollfd answered{.fd = ours.get(), .events = POLLIN, .revents = 0};
+  const bool has_answer = child > 0 && ::poll(&answered, 1, kPatienceMilliseconds) == 1;
+  if (!has_answer || ::read(ours.get(), &process, sizeof process) != sizeof process) process = 0;
+  if (child > 0) ::kill(child, SIGKILL);
   return process;
 }
 
@@ -130,7 +134,7 @@ int umount(const UmountArgs& args) {
   const std::string directory = mountpoint_of(args.directory);
   const auto mounted = view_at(directory);
   if (!mounted) throw Failure{kExitNotFound, fmt::format("{}: no view is mounted there", printable(args.directory))};
-  const Fd server = server_of(*mounted, directory);
+  const Fd server = args.lazy ? Fd() : server_of(*mounted, directory);
   switch (const int failed = view::unmount(directory, args.lazy); failed) {
     case 0: break;
     case -1: return kExitIo;

@@ -11,7 +11,7 @@ vmsnap convert -q ram shelf/x.vmsnap
 cp shelf/x.vmsnap deep/in/shelf
 python3 - <<'PYTHON'
 import os, subprocess, sys, time
-from view import VMSNAP, View, is_mounted
+from view import VMSNAP, View, is_mounted, vmsnap
 
 LOOK = "import os, sys; from view import bytes_of; os.listdir(sys.argv[1]); [os.path.exists(sys.argv[1] + '/' + n) for n in ('none', 'inside', 'in')]; assert bytes_of(sys.argv[2]) == bytes_of('ram')"
 
@@ -37,6 +37,14 @@ os.makedirs("view")
 os.link("shelf/x.vmsnap", "links/x.vmsnap")
 INTO = {"loop": "../view/loop", "other": "../view/loop", "whole": "../view", "ram": "../view/x.vmsnap/ram", "in": "../view/none/x"}
 for name, to in INTO.items(): os.symlink(to, "links/" + name)
+vmsnap("convert", "-q", "-B", "shelf/x.vmsnap", "ram", "links/child")
+os.rename("links/x.vmsnap", "links/y.vmsnap")  # the child's parent is in none of its places
+for parents in ("view", "view/y.vmsnap", "links/loop"):
+    with View("links", "view", "-o", "threads=1", "--parent", parents, says="its parent"):
+        for _ in range(2): assert subprocess.run(["stat", "view/child"], capture_output=True, timeout=20).returncode == 1
+        assert subprocess.run(["cmp", "view/y.vmsnap/ram", "ram"], timeout=20).returncode == 0
+os.unlink("links/child")
+os.rename("links/y.vmsnap", "links/x.vmsnap")
 for threads in 1, 4:
     with View("links", "view", "-o", f"threads={threads}"):
         for _ in range(3):

@@ -61,6 +61,7 @@ class View:
         words = [VMSNAP, "mount", "--foreground", *options, source, at]
         self.process = subprocess.Popen(words, stderr=open(self.errors, "wb"), env={**os.environ, **(environment or {})})
         wait_until("the mount", lambda: self.process.poll() is not None or is_mounted(at))
+        self.since = time.monotonic()
         assert self.process.poll() is None, self.said()
 
     def path(self, name):
@@ -94,9 +95,8 @@ class View:
         try:
             if kind is None:
                 # In its first moments its server itself looks at it, which makes it "in use".
-                end = time.monotonic() + 2
                 while is_mounted(self.at) and (done := run("umount", self.at)).returncode:
-                    assert "is in use" in done.stderr and time.monotonic() < end, done
+                    assert "is in use" in done.stderr and time.monotonic() < self.since + 2, done
                 self.ended()
         finally:
             self.abandon()

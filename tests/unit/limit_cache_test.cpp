@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Caches whose limit changes while they are in use.
+#include <sys/mman.h>
+
 #include <atomic>
+#include <cstring>
 #include <thread>
 
+#include "read/block_memory.h"
 #include "support/faulty.h"
 #include "support/sample.h"
 
@@ -139,6 +143,49 @@ TEST(CacheLimit, MayChangeWhileManyRead) {
   over = true;
   limiter.join();
   EXPECT_EQ(wrong, 0);
+}
+
+std::size_t resident_bytes(std::span<std::byte* const> blocks, std::size_t block_bytes) {
+  std::size_t bytes = 0;
+  for (std::byte* const block : blocks) {
+    std::vector<unsigned char> pages(block_bytes / kPage);
+    EXPECT_EQ(::mincore(block, block_bytes, pages.data()), 0);
+    for (const unsigned char page : pages) bytes += (page & 1) * kPage;
+  }
+  return bytes;
+}
+
+// What an open snapshot still keeps lies anywhere in what it once had.
+TEST(CacheLimit, OneBlockInUseKeepsNoMoreThanItsOwnMemory) {
+  constexpr std::size_t kBytes = 65536, kCount = 256;
+  BlockMemory memory(kBytes);
+  std::vector<std::byte*> blocks, kept;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    blocks.push_back(memory.take());
+    std::memset(blocks.back(), static_cast<int>(i), kBytes);
+  }
+  ASSERT_EQ(resident_bytes(blocks, kBytes), kCount * kBytes);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    if (i % 16 == 0) kept.push_back(blocks[i]);
+    else memory.give_back(blocks[i]);
+  }
+  memory.trim();
+  EXPECT_LE(resident_bytes(kept, kBytes), kept.size() * kBytes);
+  std::size_t others = 0;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    // Where nothing of a slab was in use it is not even mapped.
+    std::vector<unsigned char> pages(kBytes / kPage);
+    if (i % 16 != 0 && ::mincore(blocks[i], kBytes, pages.data()) == 0) others += resident_bytes({&blocks[i], 1}, kBytes);
+  }
+  EXPECT_EQ(others, 0u);
+  for (std::size_t i = 0; i < kCount; i += 16) {
+    EXPECT_EQ(blocks[i][0], static_cast<std::byte>(i));
+    EXPECT_EQ(blocks[i][kBytes - 1], static_cast<std::byte>(i));
+  }
+  std::byte* const again = memory.take();
+  std::memset(again, 1, kBytes);
+  memory.give_back(again);
+  for (std::byte* const block : kept) memory.give_back(block);
 }
 
 }  // namespace

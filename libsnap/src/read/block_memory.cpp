@@ -67,7 +67,11 @@ void BlockMemory::trim() {
   const std::lock_guard lock(mutex_);
   drop_free_slabs();
   // One block in use keeps its slab, but no more than its own memory.
-  for (std::byte* const block : free_) ::madvise(block, block_bytes_, MADV_DONTNEED);
+  for (std::size_t first = 0, i = 1; i <= free_.size(); ++i) {
+    if (i < free_.size() && free_[i] == free_[i - 1] + block_bytes_) continue;
+    ::madvise(free_[first], (i - first) * block_bytes_, MADV_DONTNEED);
+    first = i;
+  }
 }
 
 void BlockMemory::drop_free_slabs() {

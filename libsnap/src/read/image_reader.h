@@ -2,6 +2,8 @@
 // What every reader over an image answers out of its header and catalog.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -48,11 +50,14 @@ class ImageReader : public Reader {
   void limit(std::size_t bytes, SharedCache<Block>& blocks, BlockMemory& memory) {
     limit_nodes(bytes / kNodeShare);
     blocks.set_limit(bytes - bytes / kNodeShare);
-    memory.trim();
+    if (bytes < limit_.exchange(bytes)) memory.trim();
   }
 
   std::unique_ptr<Image> image_;
   std::vector<RegionInfo> infos_;
+
+ private:
+  std::atomic<std::size_t> limit_{~std::size_t{0}};  // of the last limit(); there is nothing to trim before
 };
 
 }  // namespace snap

@@ -119,8 +119,12 @@ void ServerImpl::finish_open(fuse_req_t request, const Place& place, fuse_file_i
 void ServerImpl::release(fuse_req_t request, std::uint64_t handle) {
   const auto tree = Registry<Handle>::of(handle).place.tree;
   files_.drop(handle);
-  if (tree != root_) prefetcher_->drop_closed(*tree);
   fuse_reply_err(request, 0);
+  try {
+    if (tree != root_) prefetcher_->drop_closed(*tree);
+  } catch (const std::bad_alloc&) {
+    // Then it is decoded for nobody.
+  }
 }
 
 void ServerImpl::prefetch(std::uint64_t inode, const std::shared_ptr<Tree>& tree, File& file) {

@@ -68,9 +68,10 @@ void Prefetcher::start(std::uint64_t inode, std::shared_ptr<Tree> tree, File& fi
 }
 
 void Prefetcher::drop_closed(const Tree& tree) {
-  std::deque<std::shared_ptr<Work>> dropped;  // ends without the lock: it may close the snapshot
+  std::vector<std::shared_ptr<Work>> dropped;  // ends without the lock: it may close the snapshot
   const std::lock_guard lock(mutex_);
   if (tree.is_open()) return;
+  dropped.reserve(queue_.size());
   std::erase_if(queue_, [&](std::shared_ptr<Work>& work) {
     if (work->tree.get() != &tree) return false;
     work->over = true;

@@ -284,7 +284,7 @@ bool ServerImpl::serve(const std::function<void()>& ready) {
       touch_main_memory();
       prefetcher_->wait();
     }
-    if (!cancel_) ready();
+    if (!cancel_ && fuse_session_exited(session_) == 0) ready();
   } catch (const std::exception& error) {
     log(options_.name + ": " + error.what());
   }

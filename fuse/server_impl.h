@@ -135,7 +135,7 @@ class ServerImpl final : public Server {
   Registry<Listing> listings_;
   Touches touches_;
   std::string directory_;
-  dev_t device_ = 0;  // of the mount, once it is served
+  std::atomic<dev_t> device_{0};  // of the mount, once it is served
   fuse_session* session_ = nullptr;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<Housekeeper> keeper_;

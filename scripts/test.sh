@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sets up and runs the tests on a fresh Debian 12:
 #   release   everything
-#   asan      unit tests (but a few that take long), the command line, and each fuzz target over its corpus and 5 s more, under
-#             AddressSanitizer and UndefinedBehaviorSanitizer
+#   asan      unit tests and the command line (but what takes long, or is about times, kills and equal bytes), and each fuzz target over
+#             its corpus and 3 s more, under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan      what runs on several threads, under ThreadSanitizer; of tests with several numbers of threads not those with none
 # usage: test.sh [STAGE…]     all of them without one
 set -uo pipefail
@@ -37,8 +37,9 @@ run_tests() { # PRESET CTEST-OPTION…
 }
 
 stage_release() { build release -DSNAP_BUILD_TESTS=ON -DSNAP_BUILD_BENCH=ON -- && run_tests release; }
+not_with_asan='^Exponential|^Child.MayHaveOther|TakesASizeOver4GiB|^Vectors.GoodOnes.*(Steps|Restored)|^Writer.GivesTheSameBytes|^cli.*(same-bytes|kill|progress)'
 stage_asan() {
-  build asan "${quick_build[@]}" -DSNAP_FUZZ_SECONDS=5 -- && run_tests asan -E '^Exponential|^Child.MayHaveOther|TakesASizeOver4GiB|^Vectors.GoodOnes.*(Steps|Restored)' && return
+  build asan "${quick_build[@]}" -DSNAP_FUZZ_SECONDS=3 -- && run_tests asan -E "$not_with_asan" && return
   for found in build/asan/tests/fuzz/found/*-*; do
     [ ! -f "$found" ] || { echo "$found, in base64:"; base64 "$found"; }
   done

@@ -217,7 +217,7 @@ void ServerImpl::reply_opendir(fuse_req_t request, fuse_file_info info, std::uni
 }
 
 void ServerImpl::readdir(fuse_req_t request, std::size_t size, std::size_t offset, const Listing& listing) {
-  std::vector<char> text(std::min(size, std::size_t{1} << 20));
+  std::vector<char> text(std::min(size, kMostRead));
   std::size_t used = 0;
   for (std::size_t i = offset; i < listing.entries.size(); ++i) {
     struct stat status {};

@@ -170,7 +170,7 @@ TEST(CacheLimit, OneBlockInUseKeepsNoMoreThanItsOwnMemory) {
     else memory.give_back(blocks[i]);
   }
   memory.trim();
-  EXPECT_LE(resident_bytes(kept, kBytes), kept.size() * kBytes);
+  EXPECT_EQ(resident_bytes(kept, kBytes), kept.size() * kBytes);
   std::size_t others = 0;
   for (std::size_t i = 0; i < kCount; ++i) {
     // Where nothing of a slab was in use it is not even mapped.
